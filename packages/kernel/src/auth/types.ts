@@ -1,0 +1,104 @@
+import type { Secret } from '../config/index.ts';
+
+export type PrincipalKind = 'user' | 'service' | 'certificate' | 'api-key' | 'local';
+
+/** `storage.read:/data` → `{ action: 'read', path: ['data'], directoryOnly: false }` (brief alise-aai 3.4). */
+export interface PathScope {
+  readonly action: 'read' | 'create' | 'modify' | 'stage' | 'poll';
+  readonly path: readonly string[];
+  readonly directoryOnly: boolean;
+}
+
+/** Who is asking, whatever the credential was. Frozen; the raw token is not in it (brief alise-aai 3.1 step 9, 3.12). */
+export interface Principal {
+  readonly kind: PrincipalKind;
+  readonly issuer: string;
+  /** `sub` of the token; for services equal to `clientId`. */
+  readonly subject: string;
+  readonly clientId: string | undefined;
+  /** Every scope as it was written. */
+  readonly scopes: ReadonlySet<string>;
+  readonly pathScopes: readonly PathScope[];
+  readonly groups: readonly string[];
+  readonly entitlements: readonly string[];
+  readonly assurance: ReadonlySet<string>;
+  readonly audience: readonly string[];
+  readonly expiresAt: Date;
+  readonly jti: string | undefined;
+  /** Subjects of the `act` chain, outermost first: who acts for the user. */
+  readonly actors: readonly string[];
+  /** `name`, `preferred_username`, `email` when the issuer puts them into access tokens. */
+  readonly profile: Readonly<Record<string, string>>;
+}
+
+/** Why a credential was refused; `code` is RFC 6750's. The message names the failed check, never the token. */
+export type TokenRefusal = 'invalid_request' | 'invalid_token' | 'insufficient_scope';
+
+export interface VerifyOptions {
+  /** Audiences that this service answers to; at least one must stand in `aud`. */
+  audiences: readonly string[];
+}
+
+export interface TokenVerifier {
+  /**
+   * Verifies a raw access token (brief alise-aai 3.1).
+   * @throws {WeftError} `unauthenticated`, code `invalid_token`, message naming the failed check.
+   */
+  verify(token: string, options: VerifyOptions): Promise<Principal>;
+  close(): Promise<void>;
+}
+
+export interface TrustedIssuer {
+  /** Exactly as in `iss`. */
+  readonly issuer: string;
+  /** The one other spelling that is accepted, e.g. with a trailing slash. */
+  readonly alternative?: string;
+  readonly algorithms?: readonly string[];
+  /** Longest `exp - iat` in seconds. Default 24 h. */
+  readonly maximumLifetimeSeconds?: number;
+  /** Accept `https://wlcg.cern.ch/jwt/v1/any`. Default false. */
+  readonly allowWildcardAudience?: boolean;
+}
+
+export interface TokenRequest {
+  /** Of the service that will be called. */
+  audience: string;
+  /** The least that does the job. */
+  scopes: readonly string[];
+}
+
+/** Where a component gets tokens for its calls to others (DESIGN "Who acts"). */
+export interface TokenSource {
+  /** The component's own client credentials; cached until shortly before `exp`. */
+  own(request: TokenRequest): Promise<string>;
+  /** A user's token exchanged for another audience (RFC 8693); the result carries `act`. Not cached. */
+  exchange(subjectToken: string, request: TokenRequest): Promise<ExchangedToken>;
+  /** New access token from a refresh token that an exchange with `offline_access` gave. */
+  refresh(refreshToken: Secret, request: TokenRequest): Promise<ExchangedToken>;
+}
+
+export interface ExchangedToken {
+  readonly accessToken: string;
+  readonly expiresAt: Date;
+  readonly scopes: readonly string[];
+  /** Present when `offline_access` was asked for and granted. */
+  readonly refreshToken?: Secret;
+}
+
+/** What a component needs to get tokens; the secret lies in a 0600 file in the embedded default. */
+export interface ClientCredentials {
+  readonly issuer: string;
+  readonly clientId: string;
+  readonly clientSecret: Secret;
+}
+
+export type StorageOperation =
+  | 'read-data'
+  | 'stat'
+  | 'list'
+  | 'create'
+  | 'make-collection'
+  | 'overwrite'
+  | 'delete'
+  | 'stage'
+  | 'poll';

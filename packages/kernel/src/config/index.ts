@@ -1,0 +1,4 @@
+export * from './load.ts';
+export * from './pieces.ts';
+export * from './secret.ts';
+export * from './secret-box.ts';

@@ -1,0 +1,24 @@
+import { type Logger, pino } from 'pino';
+import { redactText } from './redact.ts';
+
+export type { Logger } from 'pino';
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
+
+/**
+ * A structured logger that writes JSON lines to standard output. Every line passes `redactText`, so a credential that
+ * reaches a message, a URL or a nested field does not reach the file.
+ */
+export function createLogger(options: { name: string; level?: LogLevel; write?: (line: string) => void }): Logger {
+  const write = options.write ?? ((line: string) => void process.stdout.write(line));
+  return pino(
+    {
+      name: options.name,
+      level: options.level ?? 'info',
+      base: { pid: process.pid },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    { write: (line: string) => write(redactText(line)) },
+  );
+}

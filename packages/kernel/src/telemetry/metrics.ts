@@ -1,0 +1,49 @@
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+
+/** Prometheus metrics of one process; `/.weft/metrics` prints them. Names begin with `weft_`. */
+export interface Metrics {
+  readonly registry: Registry;
+  counter(name: string, help: string, labelNames?: readonly string[]): Counter<string>;
+  gauge(name: string, help: string, labelNames?: readonly string[]): Gauge<string>;
+  histogram(name: string, help: string, labelNames?: readonly string[], buckets?: readonly number[]): Histogram<string>;
+}
+
+/** Asking twice for a name gives the same metric, so components need not pass them around. */
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const known = new Map<string, Counter<string> | Gauge<string> | Histogram<string>>();
+
+  function once<M extends Counter<string> | Gauge<string> | Histogram<string>>(
+    name: string,
+    kind: new (...args: never[]) => M,
+    make: () => M,
+  ): M {
+    const existing = known.get(name);
+    if (existing instanceof kind) return existing;
+    const made = make();
+    known.set(name, made);
+    return made;
+  }
+
+  return {
+    registry,
+    counter: (name, help, labelNames = []) =>
+      once(name, Counter, () => new Counter({ name, help, labelNames: [...labelNames], registers: [registry] })),
+    gauge: (name, help, labelNames = []) =>
+      once(name, Gauge, () => new Gauge({ name, help, labelNames: [...labelNames], registers: [registry] })),
+    histogram: (name, help, labelNames = [], buckets) =>
+      once(
+        name,
+        Histogram,
+        () =>
+          new Histogram({
+            name,
+            help,
+            labelNames: [...labelNames],
+            registers: [registry],
+            ...(buckets ? { buckets: [...buckets] } : {}),
+          }),
+      ),
+  };
+}

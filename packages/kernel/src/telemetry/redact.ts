@@ -1,0 +1,29 @@
+/**
+ * What must never stand in a log: each pattern keeps the words around the credential and replaces the credential. Works
+ * on text, because credentials hide in URLs, headers, error messages and nested JSON alike.
+ */
+const CREDENTIALS: readonly [RegExp, string][] = [
+  // JWTs wherever they stand; the header segment always begins with {" in base64url.
+  [/\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*/g, '***'],
+  [/\b(Bearer|Basic|DPoP)\s+[A-Za-z0-9._~+/=-]{8,}/gi, '$1 ***'],
+  // Header-like and JSON-like pairs: "authorization":"…", x-rucio-auth-token: …
+  [
+    /((?:proxy-)?authorization|x-rucio-auth-token|transferheader\w*|cookie|set-cookie|x-api-key)(\\?["']?\s*[:=]\s*\\?["']?)(?!Bearer|Basic|DPoP)[^"'\\\s,;}]+/gi,
+    '$1$2***',
+  ],
+  [
+    /\b(access_token|refresh_token|id_token|client_secret|password|passwd|apikey|api_key|code_verifier|device_code|subject_token|authz|secret)(\\?["']?\s*[:=]\s*\\?["']?)[^"'\\\s&,;}]+/gi,
+    '$1$2***',
+  ],
+  // Pre-signed URLs of S3, GCS and Azure, and user:password@host.
+  [/\b(X-Amz-Signature|X-Amz-Credential|X-Goog-Signature|Signature|sig)=[^&\s"'\\]+/g, '$1=***'],
+  [/(\w+:\/\/[^\s/:@"']+):[^\s/@"']+@/g, '$1:***@'],
+  [/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----/g, '***PRIVATE KEY***'],
+];
+
+/** Replaces every credential in `text` by `***`. */
+export function redactText(text: string): string {
+  let clean = text;
+  for (const [pattern, replacement] of CREDENTIALS) clean = clean.replace(pattern, replacement);
+  return clean;
+}
