@@ -39,7 +39,9 @@ function install() {
     stdio: ['ignore', 2, 2],
   });
   if (status !== 0) {
-    console.error(`weft: npm ci failed${error ? `: ${error.message}` : ''}. Mend: look at the lines above; npm needs its registry.`);
+    console.error(
+      `weft: npm ci failed${error ? `: ${error.message}` : ''}. Mend: look at the lines above; npm needs its registry.`,
+    );
     process.exit(69);
   }
 }

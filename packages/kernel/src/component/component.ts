@@ -76,7 +76,9 @@ export interface Component<Schema extends z.ZodType = z.ZodType> {
   readonly migrations: string;
   /** Runs once per process after migrations, before listeners: idempotent provisioning from the configuration. */
   prepare?(context: ComponentContext<z.output<Schema>>): Promise<void>;
-  listeners(context: ComponentContext<z.output<Schema>>): ListenerDefinition[] | Promise<ListenerDefinition[]>;
+  listeners(
+    context: ComponentContext<z.output<Schema>>,
+  ): ListenerDefinition[] | Promise<ListenerDefinition[]>;
   readonly daemons: readonly DaemonDefinition<z.output<Schema>>[];
 }
 

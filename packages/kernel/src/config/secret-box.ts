@@ -27,10 +27,18 @@ export function createSecretBox(key: Uint8Array): SecretBox {
         const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, NONCE_BYTES))
           .setAAD(Buffer.from(context))
           .setAuthTag(sealed.subarray(NONCE_BYTES, NONCE_BYTES + TAG_BYTES));
-        const text = Buffer.concat([decipher.update(sealed.subarray(NONCE_BYTES + TAG_BYTES)), decipher.final()]);
+        const text = Buffer.concat([
+          decipher.update(sealed.subarray(NONCE_BYTES + TAG_BYTES)),
+          decipher.final(),
+        ]);
         return new Secret(text.toString('utf8'));
       } catch (cause) {
-        throw new WeftError('invalid', 'secret-unreadable', `A stored credential (${context}) cannot be decrypted.`, { cause });
+        throw new WeftError(
+          'invalid',
+          'secret-unreadable',
+          `A stored credential (${context}) cannot be decrypted.`,
+          { cause },
+        );
       }
     },
   };

@@ -62,7 +62,10 @@ export class WeftError extends Error {
 /** The message of anything that was thrown, with its causes: `copy failed: connect ECONNREFUSED 127.0.0.1:8081`. */
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const own = error instanceof AggregateError && error.message === '' ? error.errors.map(describeError).join('; ') : error.message;
+  const own =
+    error instanceof AggregateError && error.message === ''
+      ? error.errors.map(describeError).join('; ')
+      : error.message;
   if (error.cause === undefined) return own;
   const cause = describeError(error.cause);
   return own.includes(cause) ? own : `${own}: ${cause}`;

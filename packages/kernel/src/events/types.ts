@@ -26,7 +26,12 @@ export interface CloudEvent {
 }
 
 /** Puts events into the outbox within the transaction of the change, and wakes the streams. */
-export type Emit = (tx: Tx, wakeUps: WakeUps, component: ComponentName, events: readonly NewEvent[]) => Promise<void>;
+export type Emit = (
+  tx: Tx,
+  wakeUps: WakeUps,
+  component: ComponentName,
+  events: readonly NewEvent[],
+) => Promise<void>;
 
 /** Decides for one caller and one event; `undefined` principal means no valid token: answer 401 before streaming. */
 export type EventVisibility = (principal: Principal, event: CloudEvent) => boolean;
@@ -53,4 +58,3 @@ export type FollowEvents = (
   options: FollowOptions,
   handle: (tx: Tx, events: readonly CloudEvent[]) => Promise<void>,
 ) => Daemon;
-

@@ -16,7 +16,11 @@ export interface FetchInit {
 }
 
 /** Prints an error in the protocol's dialect. The default is `application/problem+json` (RFC 9457). */
-export type ErrorPrinter = (error: unknown, request: FastifyRequest, reply: FastifyReply) => Promise<void> | void;
+export type ErrorPrinter = (
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+) => Promise<void> | void;
 
 export interface ListenerOptions {
   printError?: ErrorPrinter;

@@ -9,7 +9,11 @@ export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
  * A structured logger that writes JSON lines to standard output. Every line passes `redactText`, so a credential that
  * reaches a message, a URL or a nested field does not reach the file.
  */
-export function createLogger(options: { name: string; level?: LogLevel; write?: (line: string) => void }): Logger {
+export function createLogger(options: {
+  name: string;
+  level?: LogLevel;
+  write?: (line: string) => void;
+}): Logger {
   const write = options.write ?? ((line: string) => void process.stdout.write(line));
   return pino(
     {

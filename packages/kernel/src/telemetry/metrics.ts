@@ -1,11 +1,16 @@
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
 /** Prometheus metrics of one process; `/.weft/metrics` prints them. Names begin with `weft_`. */
 export interface Metrics {
   readonly registry: Registry;
   counter(name: string, help: string, labelNames?: readonly string[]): Counter<string>;
   gauge(name: string, help: string, labelNames?: readonly string[]): Gauge<string>;
-  histogram(name: string, help: string, labelNames?: readonly string[], buckets?: readonly number[]): Histogram<string>;
+  histogram(
+    name: string,
+    help: string,
+    labelNames?: readonly string[],
+    buckets?: readonly number[],
+  ): Histogram<string>;
 }
 
 /** Asking twice for a name gives the same metric, so components need not pass them around. */
@@ -29,7 +34,11 @@ export function createMetrics(): Metrics {
   return {
     registry,
     counter: (name, help, labelNames = []) =>
-      once(name, Counter, () => new Counter({ name, help, labelNames: [...labelNames], registers: [registry] })),
+      once(
+        name,
+        Counter,
+        () => new Counter({ name, help, labelNames: [...labelNames], registers: [registry] }),
+      ),
     gauge: (name, help, labelNames = []) =>
       once(name, Gauge, () => new Gauge({ name, help, labelNames: [...labelNames], registers: [registry] })),
     histogram: (name, help, labelNames = [], buckets) =>

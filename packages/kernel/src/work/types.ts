@@ -98,4 +98,7 @@ export interface LoopOptions {
  * A background loop for work that is found by a set-based statement rather than queued: calls `step` when woken and every
  * `everySeconds`; again at once while it answers `'more'`. Failures are logged and backed off, never fatal.
  */
-export type StartLoop = (options: LoopOptions, step: (signal: AbortSignal) => Promise<'more' | 'idle'>) => Daemon;
+export type StartLoop = (
+  options: LoopOptions,
+  step: (signal: AbortSignal) => Promise<'more' | 'idle'>,
+) => Daemon;

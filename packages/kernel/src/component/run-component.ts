@@ -1,0 +1,268 @@
+import { mkdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import type { output, ZodType } from 'zod';
+import {
+  authenticate,
+  createTokenSource,
+  createTokenVerifier,
+  type TokenSource,
+  type TokenVerifier,
+} from '../auth/index.ts';
+import { createSecretBox, Secret, type SecretBox } from '../config/index.ts';
+import {
+  createWakeUps,
+  type Database,
+  migrate,
+  migrateKernel,
+  openDatabase,
+  type WakeUps,
+} from '../database/index.ts';
+import { describeError, ExitError, WeftError } from '../errors/index.ts';
+import { registerEventRoutes } from '../events/index.ts';
+import { createGuardedFetch, createListener } from '../http/index.ts';
+import { createLogger, createMetrics, type Logger, type Metrics } from '../telemetry/index.ts';
+import type { Component, ComponentContext, Daemon, ListenerDefinition } from './component.ts';
+import type { Settings } from './settings.ts';
+
+export type Role = 'services' | 'mover';
+
+/** A component with its parsed configuration; made by `configured`, which keeps the two types together. */
+export interface ConfiguredComponent {
+  readonly name: Component['name'];
+  readonly migrations: string;
+  prepare(base: ProcessBase): Promise<void>;
+  listen(base: ProcessBase): Promise<RunningListener[]>;
+  startDaemons(base: ProcessBase, role: Role): Promise<Daemon[]>;
+}
+
+/** What the components of one process share. */
+interface ProcessBase {
+  readonly settings: Settings;
+  readonly database: Database;
+  readonly wakeUps: WakeUps;
+  readonly verifier: TokenVerifier;
+  readonly fetch: ReturnType<typeof createGuardedFetch>;
+  readonly secrets: SecretBox;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+export interface RunningListener {
+  readonly component: string;
+  readonly name: string;
+  readonly url: string;
+  readonly app: FastifyInstance;
+}
+
+export interface RunningComponents {
+  readonly listeners: readonly RunningListener[];
+  /** Stops daemons, drains listeners, closes the database. */
+  stop(): Promise<void>;
+}
+
+/** Binds a component to its configuration. */
+export function configured<Schema extends ZodType>(
+  component: Component<Schema>,
+  config: output<Schema>,
+): ConfiguredComponent {
+  const contexts = new WeakMap<ProcessBase, ComponentContext<output<Schema>>>();
+  const contextOf = (base: ProcessBase) => {
+    let context = contexts.get(base);
+    if (!context) {
+      context = createContext(base, component.name, config);
+      contexts.set(base, context);
+    }
+    return context;
+  };
+  return {
+    name: component.name,
+    migrations: component.migrations,
+    prepare: async (base) => component.prepare?.(contextOf(base)),
+    listen: async (base) => {
+      const definitions = await component.listeners(contextOf(base));
+      return Promise.all(definitions.map((definition) => openListener(base, component.name, definition)));
+    },
+    startDaemons: async (base, role) => {
+      const mine = component.daemons.filter((daemon) => (daemon.role ?? 'services') === role);
+      return Promise.all(mine.map((daemon) => daemon.start(contextOf(base))));
+    },
+  };
+}
+
+/**
+ * Runs components in this process: opens the database, migrates, provisions, listens, and starts the daemons of `role`.
+ * The `mover` role runs daemons only. Resolves when every listener answers.
+ *
+ * @throws {ExitError} with a distinct code: 69 database unreachable, 71 port taken, 78 configuration.
+ */
+export async function startComponents(
+  settings: Settings,
+  components: readonly ConfiguredComponent[],
+  role: Role,
+): Promise<RunningComponents> {
+  const log = createLogger({ name: components.map(({ name }) => name).join('+'), level: settings.log.level });
+  const metrics = createMetrics();
+  const fetch = createGuardedFetch({
+    allowOrigins: settings.outgoing.allow_origins,
+    certificateAuthorities: settings.outgoing.certificate_authorities.map((file) =>
+      readFileSync(file, 'utf8'),
+    ),
+  });
+  const database = await openDatabase({ ...connectionOf(settings), log, applicationName: `weft-${role}` });
+  const wakeUps = createWakeUps({ ...connectionOf(settings), log, database });
+  const verifier = createTokenVerifier({
+    issuers: settings.issuers.map((issuer) => ({
+      issuer: issuer.issuer,
+      allowWildcardAudience: issuer.allow_wildcard_audience,
+      ...(issuer.alternative === undefined ? {} : { alternative: issuer.alternative }),
+      ...(issuer.algorithms === undefined ? {} : { algorithms: issuer.algorithms }),
+      ...(issuer.maximum_lifetime_seconds === undefined
+        ? {}
+        : { maximumLifetimeSeconds: issuer.maximum_lifetime_seconds }),
+    })),
+    fetch,
+    log,
+  });
+  const secrets = createSecretBox(readFileSync(settings.secret_key_file));
+  const base: ProcessBase = { settings, database, wakeUps, verifier, fetch, secrets, log, metrics };
+  const closeBase = async () => {
+    await verifier.close();
+    await wakeUps.close();
+    await fetch.close();
+    await database.close();
+  };
+
+  const listeners: RunningListener[] = [];
+  const daemons: Daemon[] = [];
+  const stop = async () => {
+    await Promise.all(daemons.map((daemon) => daemon.stop()));
+    await Promise.all(listeners.map(({ app }) => app.close()));
+    await closeBase();
+  };
+  try {
+    await migrateKernel(database);
+    for (const component of components) await migrate(database, component.name, component.migrations);
+    if (role === 'services') {
+      for (const component of components) {
+        await component.prepare(base);
+        listeners.push(...(await component.listen(base)));
+      }
+    }
+    for (const component of components) daemons.push(...(await component.startDaemons(base, role)));
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { listeners, stop };
+}
+
+function connectionOf(settings: Settings) {
+  const { database } = settings;
+  if ('url' in database) return { url: database.url, maxConnections: database.connections };
+  return {
+    connection: {
+      socketFolder: database.socket_folder,
+      user: database.user,
+      database: database.database,
+      password: new Secret(readFileSync(database.password_file, 'utf8').trim()),
+    },
+    maxConnections: database.connections,
+  };
+}
+
+function createContext<Config>(
+  base: ProcessBase,
+  name: Component['name'],
+  config: Config,
+): ComponentContext<Config> {
+  const dataFolder = path.join(base.settings.data_folder, name);
+  mkdirSync(dataFolder, { recursive: true, mode: 0o700 });
+  const log = base.log.child({ component: name });
+  return {
+    config,
+    database: base.database,
+    wakeUps: base.wakeUps,
+    verifier: base.verifier,
+    tokens: tokenSourceOf(base, name, log),
+    fetch: base.fetch,
+    secrets: base.secrets,
+    log,
+    metrics: base.metrics,
+    dataFolder,
+  };
+}
+
+function tokenSourceOf(base: ProcessBase, name: string, log: Logger): TokenSource {
+  const credentials = base.settings.credentials[name];
+  if (!credentials) return missingCredentials(name);
+  const clientSecret =
+    credentials.client_secret ??
+    (credentials.client_secret_file === undefined
+      ? undefined
+      : new Secret(readFileSync(credentials.client_secret_file, 'utf8').trim()));
+  if (!clientSecret) return missingCredentials(name);
+  return createTokenSource({
+    credentials: { issuer: credentials.issuer, clientId: credentials.client_id, clientSecret },
+    fetch: base.fetch,
+    log,
+  });
+}
+
+/** A component without credentials works until it has to call another one. */
+function missingCredentials(name: string): TokenSource {
+  const refuse = async () => {
+    throw new WeftError(
+      'unavailable',
+      'no-credentials',
+      `No credentials.${name} in the configuration, so no token can be had.`,
+    );
+  };
+  return { own: refuse, exchange: refuse, refresh: refuse };
+}
+
+async function openListener(
+  base: ProcessBase,
+  component: Component['name'],
+  definition: ListenerDefinition,
+): Promise<RunningListener> {
+  const { settings, database, wakeUps, metrics } = base;
+  const app = createListener({
+    ...definition.options,
+    log: base.log.child({ component, listener: definition.name }),
+    tls: {
+      certificate: readFileSync(settings.tls.certificate_file, 'utf8'),
+      key: readFileSync(settings.tls.key_file, 'utf8'),
+    },
+  });
+  app.get('/.weft/health', async () => ({ status: 'ok', component, listener: definition.name }));
+  app.get('/.weft/ready', async (_request, reply) => {
+    const ready = await database.ping();
+    return reply.code(ready ? 200 : 503).send({ ready, component });
+  });
+  app.get('/.weft/metrics', async (_request, reply) =>
+    reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
+  );
+  const { events } = definition;
+  if (events) {
+    registerEventRoutes(app, {
+      database,
+      wakeUps,
+      component,
+      visible: events,
+      authenticate: (request) => authenticate(request, base.verifier, [definition.url]),
+    });
+  }
+  await definition.routes(app);
+  try {
+    await app.listen({ host: definition.host, port: definition.port });
+  } catch (cause) {
+    throw new ExitError(
+      71,
+      `${component} cannot listen on ${definition.host}:${definition.port}: ${describeError(cause)}. ` +
+        'Mend: choose other ports with --port-base, or listen.port in the configuration.',
+      { cause },
+    );
+  }
+  return { component, name: definition.name, url: definition.url, app };
+}

@@ -1,0 +1,75 @@
+import { z } from 'zod';
+import { baseUrlSchema, secretSchema } from '../config/index.ts';
+
+/** The part of `weft.yaml` that every process reads, whatever components it runs. */
+export const settingsSchema = z.object({
+  data_folder: z
+    .string()
+    .min(1)
+    .describe('Folder for files: sockets, logs, keys, caches. Durable state is in the database.'),
+  database: z
+    .union([
+      z.strictObject({
+        url: z
+          .string()
+          .regex(/^postgres(ql)?:\/\//)
+          .describe('PostgreSQL 15 or newer, direct or session-pooled'),
+        connections: z
+          .int()
+          .min(2)
+          .max(200)
+          .default(16)
+          .describe('Largest number of connections of one process'),
+      }),
+      z.strictObject({
+        socket_folder: z.string(),
+        user: z.string(),
+        database: z.string(),
+        password_file: z.string().describe('File with the password of the embedded server'),
+        connections: z.int().min(2).max(200).default(16),
+      }),
+    ])
+    .describe('Where the state is kept'),
+  issuers: z
+    .array(
+      z.strictObject({
+        issuer: z.string(),
+        alternative: z.string().optional(),
+        algorithms: z.array(z.string()).optional(),
+        maximum_lifetime_seconds: z.int().positive().optional(),
+        allow_wildcard_audience: z.boolean().default(false),
+      }),
+    )
+    .default([])
+    .describe('OpenID providers whose access tokens are accepted'),
+  credentials: z
+    .record(
+      z.string(),
+      z.strictObject({
+        issuer: z.string(),
+        client_id: z.string(),
+        client_secret: secretSchema.optional(),
+        client_secret_file: z.string().optional(),
+      }),
+    )
+    .default({})
+    .describe('By component: the client with which it gets tokens for its calls to others'),
+  secret_key_file: z.string().describe('32 random bytes (mode 0600) that encrypt credentials at rest'),
+  tls: z
+    .strictObject({ certificate_file: z.string(), key_file: z.string() })
+    .describe('Server certificate of the listeners'),
+  outgoing: z
+    .strictObject({
+      allow_origins: z.array(baseUrlSchema).default([]),
+      certificate_authorities: z
+        .array(z.string())
+        .default([])
+        .describe('PEM files to trust besides the system'),
+    })
+    .prefault({}),
+  log: z
+    .strictObject({ level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info') })
+    .prefault({}),
+});
+
+export type Settings = z.output<typeof settingsSchema>;

@@ -1,0 +1,127 @@
+import { randomUUID } from 'node:crypto';
+import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify';
+import type { TlsMaterial } from '../pki/index.ts';
+import type { Logger } from '../telemetry/index.ts';
+import { logFailure, printProblem } from './problem.ts';
+import type { ListenerOptions } from './types.ts';
+
+export interface CreateListenerOptions extends ListenerOptions {
+  log: Logger;
+  tls: TlsMaterial;
+}
+
+/** Bearer tokens, macaroons and VOMS-laden headers are long; Node's default of 16 KiB refuses real clients (brief fts 2.1). */
+const MAXIMUM_HEADER_BYTES = 128 * 1024;
+
+/**
+ * A Fastify instance on TLS with what every dialect needs: request ids, long paths and headers, bodies on any method and
+ * without a content type, custom methods, the raw request target, one access log line per request, and errors through
+ * the dialect's printer. Not listening yet.
+ */
+export function createListener(options: CreateListenerOptions): FastifyInstance {
+  const loggerInstance: FastifyBaseLogger = options.log;
+  const app = fastify({
+    loggerInstance,
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: requestId,
+    bodyLimit: options.bodyLimitBytes ?? 16 * 1024 * 1024,
+    forceCloseConnections: 'idle',
+    // No limit on a whole request: uploads take as long as they take. Headers must come within a minute.
+    requestTimeout: 0,
+    keepAliveTimeout: 75_000,
+    routerOptions: { maxParamLength: 8192, ignoreTrailingSlash: true },
+    rewriteUrl: (request) => rewriteTarget(request.url ?? '/', options.collapseSlashes === true),
+    https: {
+      cert: options.tls.certificate,
+      key: options.tls.key,
+      minVersion: 'TLSv1.2',
+      maxHeaderSize: MAXIMUM_HEADER_BYTES,
+      headersTimeout: 60_000,
+      // Resumed sessions hide the certificate chain, so there are none where certificates identify callers.
+      ...(options.requestClientCertificate
+        ? { requestCert: true, rejectUnauthorized: false, sessionTimeout: 1, secureOptions: NO_TICKETS }
+        : {}),
+    },
+  });
+
+  // Some dialects send a body where HTTP gives it no meaning (interLink's GET /status, FTS's DELETE).
+  for (const name of ['GET', 'DELETE', 'OPTIONS'])
+    app.addHttpMethod(name, { hasBody: true, overrideExisting: true });
+  for (const { name, hasBody } of options.methods ?? []) app.addHttpMethod(name, { hasBody });
+  app.decorateRequest('rawTarget', '');
+  app.addHook('onRequest', async (request, reply) => {
+    request.rawTarget = request.originalUrl;
+    reply.header('x-request-id', request.id);
+  });
+  app.addHook('onResponse', async (request, reply) => {
+    request.log.info(
+      {
+        method: request.method,
+        path: request.originalUrl.split('?', 1)[0],
+        status: reply.statusCode,
+        milliseconds: Math.round(reply.elapsedTime),
+      },
+      'request',
+    );
+  });
+
+  if (options.rawBodies) {
+    app.removeAllContentTypeParsers();
+    app.addContentTypeParser('*', (_request, _payload, done) => done(null));
+  } else {
+    acceptAnyBody(app);
+  }
+  if (options.deferContinue) deferContinue(app);
+
+  const print = options.printError ?? printProblem;
+  app.setErrorHandler((error, request, reply) => {
+    logFailure(error, request);
+    return print(error, request, reply);
+  });
+  if (options.printNotFound) app.setNotFoundHandler(options.printNotFound);
+  return app;
+}
+
+/** SSL_OP_NO_TICKET; see OpenSSL's ssl.h. */
+const NO_TICKETS = 0x4000;
+
+function requestId(request: { headers: Record<string, string | string[] | undefined> }): string {
+  const given = request.headers['x-request-id'];
+  return typeof given === 'string' && /^[\w.:-]{1,128}$/.test(given) ? given : randomUUID();
+}
+
+/** The routable form of a request target: absolute-form reduced to its path, slashes collapsed where the dialect does so. */
+function rewriteTarget(target: string, collapse: boolean): string {
+  const path = /^https?:\/\//i.test(target) ? target.replace(/^https?:\/\/[^/?#]*/i, '') || '/' : target;
+  if (!collapse) return path;
+  const query = path.indexOf('?');
+  const bare = query === -1 ? path : path.slice(0, query);
+  return bare.replace(/\/{2,}/g, '/') + (query === -1 ? '' : path.slice(query));
+}
+
+/**
+ * JSON and forms are parsed by what they say they are; anything else arrives as a Buffer. An empty body is no body, also
+ * when a client labels it as JSON (the Rucio and FTS clients do so on GET and DELETE).
+ */
+function acceptAnyBody(app: FastifyInstance): void {
+  const parseJson = app.getDefaultJsonParser('error', 'error');
+  app.removeContentTypeParser('application/json');
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    const text = String(body);
+    if (text.trim() === '') return done(null, undefined);
+    parseJson(request, text, done);
+  });
+  app.addContentTypeParser(
+    'application/x-www-form-urlencoded',
+    { parseAs: 'string' },
+    (_request, body, done) => {
+      done(null, new URLSearchParams(String(body)));
+    },
+  );
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+}
+
+/** Without this Node answers `100 Continue` before any handler could refuse the body. */
+function deferContinue(app: FastifyInstance): void {
+  app.server.on('checkContinue', (request, response) => app.server.emit('request', request, response));
+}

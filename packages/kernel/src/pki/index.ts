@@ -1,0 +1,3 @@
+export * from './authority.ts';
+export * from './openssl-folder.ts';
+export * from './types.ts';
