@@ -1,4 +1,4 @@
-import type { Kysely, RawBuilder, Transaction } from 'kysely';
+import type { Kysely, QueryExecutorProvider, RawBuilder, Transaction } from 'kysely';
 
 /**
  * Tables are typed by each component in its own `db/schema.ts`; `database.withTables<DatalakeTables>()` gives a Kysely
@@ -26,7 +26,7 @@ export interface Database {
   stream<Row>(query: RawBuilder<Row>, options?: { batch?: number; signal?: AbortSignal }): AsyncIterable<Row>;
   /** Bulk load: `rows` as arrays in the order of `columns`, by COPY, inside `tx`. Returns the number of rows. */
   copyIn(
-    tx: Tx,
+    tx: AnyTx,
     table: string,
     columns: readonly string[],
     rows: Iterable<readonly unknown[]> | AsyncIterable<readonly unknown[]>,
@@ -43,12 +43,21 @@ export type Tx<Tables = NoTables> = Transaction<Tables> & {
 };
 
 /**
+ * A transaction whatever tables it is typed with (`Tx<DatalakeTables>` is not a `Tx`): what the kernel's functions take.
+ * Enough for raw statements: sql`…`.execute(tx).
+ */
+export interface AnyTx extends QueryExecutorProvider {
+  readonly isTransaction: true;
+  afterCommit(callback: () => void): void;
+}
+
+/**
  * Hints between processes (DESIGN decision 3). `wake` is called with the transaction that made work: after its commit
  * every local listener is called at once, and at most one NOTIFY per channel and 10 ms goes out to other processes.
  * Hints may be lost; every listener also polls slowly.
  */
 export interface WakeUps {
-  wake(tx: Tx, channel: string): void;
+  wake(tx: AnyTx, channel: string): void;
   wakeNow(channel: string): void;
   /** Calls back on a hint and after a reconnect of the listening connection. Returns the unsubscribe function. */
   on(channel: string, callback: () => void): () => void;

@@ -1,6 +1,6 @@
 import type { Principal } from '../auth/index.ts';
 import type { ComponentName, Daemon } from '../component/component.ts';
-import type { Database, Tx, WakeUps } from '../database/index.ts';
+import type { AnyTx, Database, NoTables, Tx, WakeUps } from '../database/index.ts';
 import type { GuardedFetch } from '../http/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 
@@ -27,7 +27,7 @@ export interface CloudEvent {
 
 /** Puts events into the outbox within the transaction of the change, and wakes the streams. */
 export type Emit = (
-  tx: Tx,
+  tx: AnyTx,
   wakeUps: WakeUps,
   component: ComponentName,
   events: readonly NewEvent[],
@@ -54,7 +54,7 @@ export interface FollowOptions {
  * effect happens exactly once. When the other side has no event stream (404: an original), it stops trying for a minute
  * and the caller's polling carries on alone.
  */
-export type FollowEvents = (
+export type FollowEvents = <Tables = NoTables>(
   options: FollowOptions,
-  handle: (tx: Tx, events: readonly CloudEvent[]) => Promise<void>,
+  handle: (tx: Tx<Tables>, events: readonly CloudEvent[]) => Promise<void>,
 ) => Daemon;

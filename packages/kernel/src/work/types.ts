@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { Daemon } from '../component/component.ts';
-import type { Database, Tx, WakeUps } from '../database/index.ts';
+import type { AnyTx, Database, WakeUps } from '../database/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 
 /** A named durable queue; payloads are checked when they go in and when they come out. */
@@ -24,7 +24,7 @@ export interface Job<Payload> {
    * when another worker has taken it over: the transaction must then roll back. A handler that returns without having
    * called it is completed in a transaction of its own.
    */
-  complete(tx: Tx): Promise<void>;
+  complete(tx: AnyTx): Promise<void>;
 }
 
 export interface EnqueueOptions {
@@ -69,7 +69,7 @@ export class GiveUp extends Error {
 }
 
 export type EnqueueMany = <Payload>(
-  tx: Tx,
+  tx: AnyTx,
   wakeUps: WakeUps,
   queue: Queue<Payload>,
   jobs: readonly ({ payload: Payload } & EnqueueOptions)[],

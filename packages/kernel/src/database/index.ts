@@ -1,0 +1,6 @@
+export { type DatabaseConnection, type DatabaseTarget, describeTarget, errorCode } from './connection.ts';
+export { copyField, quoteIdentifier } from './copy-rows.ts';
+export * from './migrate.ts';
+export * from './open-database.ts';
+export * from './types.ts';
+export * from './wake-ups.ts';
