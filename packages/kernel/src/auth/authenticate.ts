@@ -1,0 +1,93 @@
+import type { FastifyRequest } from 'fastify';
+import { WeftError } from '../errors/index.ts';
+import type { Principal, TokenVerifier } from './types.ts';
+
+/**
+ * The token in `Authorization: Bearer …`, or `undefined` when the request has no such header (another scheme counts as
+ * none, so that a dialect may look for its own credentials).
+ *
+ * @throws {WeftError} `invalid`, code `invalid_request`: more than one header, or no token after `Bearer`.
+ */
+export function readBearer(request: FastifyRequest): string | undefined {
+  const headers = request.raw.headersDistinct.authorization ?? [];
+  const [header] = headers;
+  if (header === undefined) return undefined;
+  if (headers.length > 1)
+    throw new WeftError('invalid', 'invalid_request', 'The request has more than one Authorization header.');
+  const [scheme, ...rest] = header.trim().split(/\s+/);
+  if (scheme?.toLowerCase() !== 'bearer') return undefined;
+  const [token] = rest;
+  if (token === undefined || rest.length > 1) {
+    throw new WeftError('invalid', 'invalid_request', 'The Authorization header has no usable bearer token.');
+  }
+  return token;
+}
+
+/**
+ * Who sent a request, from its bearer token.
+ *
+ * @throws {WeftError} `unauthenticated`, code `missing_token` (no credential at all) or `invalid_token`; `invalid`, code
+ *   `invalid_request`; `unavailable` when the issuer's keys were never read.
+ */
+export async function authenticate(
+  request: FastifyRequest,
+  verifier: TokenVerifier,
+  audiences: readonly string[],
+): Promise<Principal> {
+  const token = readBearer(request);
+  if (token === undefined) {
+    throw new WeftError(
+      'unauthenticated',
+      'missing_token',
+      'A bearer token is needed: send "Authorization: Bearer …".',
+    );
+  }
+  return verifier.verify(token, { audiences });
+}
+
+/** @throws {WeftError} `forbidden`, code `insufficient_scope`, unless the principal has every one of the scopes. */
+export function requireScopes(principal: Principal, ...scopes: readonly string[]): void {
+  if (!scopes.every((scope) => principal.scopes.has(scope))) throw insufficientScope(scopes);
+}
+
+/** @throws {WeftError} `forbidden`, code `insufficient_scope`, unless the principal has at least one of the scopes. */
+export function requireAnyScope(principal: Principal, ...scopes: readonly string[]): void {
+  if (!scopes.some((scope) => principal.scopes.has(scope))) throw insufficientScope(scopes);
+}
+
+/** The refusal of a valid token that may not do what was asked; `scopes` are those that would do. */
+export function insufficientScope(scopes: readonly string[]): WeftError {
+  return new WeftError(
+    'forbidden',
+    'insufficient_scope',
+    `The token lacks the scope ${scopes.join(' or ')}.`,
+    {
+      details: { scope: scopes.join(' ') },
+    },
+  );
+}
+
+/**
+ * The `WWW-Authenticate` header of a refusal (RFC 6750 section 3); `undefined` for errors that need none. Anonymous
+ * callers learn no more than the code.
+ *
+ * @example bearerChallenge('weft', error) // 'Bearer realm="weft", error="insufficient_scope", scope="storage.read:/a"'
+ */
+export function bearerChallenge(realm: string, error: unknown): string | undefined {
+  if (!(error instanceof WeftError)) return undefined;
+  const challenge = `Bearer realm="${realm}"`;
+  switch (error.code) {
+    case 'missing_token':
+      return challenge;
+    case 'invalid_token':
+      return `${challenge}, error="invalid_token", error_description="The token is not valid here"`;
+    case 'invalid_request':
+      return `${challenge}, error="invalid_request"`;
+    case 'insufficient_scope': {
+      const scope = String(error.details.scope ?? '').replace(/["\\]/g, '');
+      return `${challenge}, error="insufficient_scope"${scope === '' ? '' : `, scope="${scope}"`}`;
+    }
+    default:
+      return undefined;
+  }
+}
