@@ -162,7 +162,7 @@ function connectionOf(settings: Settings) {
   if ('url' in database) return { url: database.url, maxConnections: database.connections };
   return {
     connection: {
-      socketFolder: database.socket_folder,
+      host: database.socket_folder,
       user: database.user,
       database: database.database,
       password: new Secret(readFileSync(database.password_file, 'utf8').trim()),

@@ -1,0 +1,111 @@
+import { spawn } from 'node:child_process';
+import { openSync, writeSync } from 'node:fs';
+import path from 'node:path';
+import { ExitError } from '@weft/kernel/errors';
+import { createLogger } from '@weft/kernel/telemetry';
+import { COMPONENT_NAMES, type ComponentName, isComponentName } from '../components.ts';
+import { type DataFolder, locateDataFolder, openDataFolder } from '../data-folder.ts';
+import { endpointsOf, prepareEmbedded } from '../embedded.ts';
+import { readInstanceState } from '../instance-state.ts';
+import { printEndpoints } from '../print-endpoints.ts';
+import { childMessageSchema, runUntilStopped } from '../supervised.ts';
+import { type RunningInstance, startInstance } from '../supervisor.ts';
+
+export interface UpOptions {
+  readonly data: string;
+  readonly portBase?: number;
+  readonly logLevel: string;
+  readonly without?: string;
+  readonly detach?: boolean;
+}
+
+export async function up(names: readonly string[], options: UpOptions): Promise<void> {
+  const components = chooseComponents(names, options.without);
+  const folder = openDataFolder(options.data);
+  if (options.detach) return detach(names, options, folder);
+  let instance: RunningInstance | undefined;
+  await runUntilStopped(async () => {
+    instance = await startEmbedded(folder, components, options);
+    instance.done.then((reason) => {
+      if (reason) process.exitCode = reason.exitCode;
+    });
+    printEndpoints(endpointsOf(folder, options.portBase), components);
+    return instance;
+  });
+}
+
+/** Starts an instance in `folder`; refuses when one already runs there. */
+export function startEmbedded(
+  folder: DataFolder,
+  components: readonly ComponentName[],
+  options: { portBase?: number; logLevel: string },
+): Promise<RunningInstance> {
+  const running = readInstanceState(folder);
+  if (running) {
+    throw new ExitError(
+      75,
+      `An instance already runs in ${folder.root} (pid ${running.supervisor.pid}). Mend: weft down, or another --data and --port-base.`,
+    );
+  }
+  const logFile = openSync(path.join(folder.logs, 'supervisor.log'), 'a', 0o600);
+  const log = createLogger({ name: 'supervisor', write: (line) => void writeSync(logFile, line) });
+  return startInstance(
+    folder,
+    (socketFolder) =>
+      prepareEmbedded(folder, {
+        portBase: options.portBase,
+        components,
+        logLevel: options.logLevel,
+        socketFolder,
+      }),
+    log,
+  );
+}
+
+export function chooseComponents(names: readonly string[], without: string | undefined): ComponentName[] {
+  const asked = names.length > 0 ? names : COMPONENT_NAMES;
+  for (const name of [...asked, ...(without === undefined ? [] : [without])]) {
+    if (!isComponentName(name)) {
+      throw new ExitError(64, `There is no component ${name}. Components: ${COMPONENT_NAMES.join(', ')}.`);
+    }
+  }
+  return COMPONENT_NAMES.filter((name) => asked.includes(name) && name !== without);
+}
+
+/** Runs `weft up` in a session of its own and returns when it is ready. */
+async function detach(names: readonly string[], options: UpOptions, folder: DataFolder): Promise<void> {
+  const output = openSync(path.join(folder.logs, 'supervisor.log'), 'a', 0o600);
+  const child = spawn(
+    process.execPath,
+    [
+      path.join(import.meta.dirname, '..', 'main.ts'),
+      'up',
+      ...names,
+      '--data',
+      folder.root,
+      '--log-level',
+      options.logLevel,
+      ...(options.portBase === undefined ? [] : ['--port-base', String(options.portBase)]),
+      ...(options.without === undefined ? [] : ['--without', options.without]),
+    ],
+    { detached: true, stdio: ['ignore', output, output, 'ipc'], env: { ...process.env, WEFT_DETACHED: '1' } },
+  );
+  await new Promise<void>((resolve, reject) => {
+    child.on('message', (raw) => {
+      const message = childMessageSchema.safeParse(raw);
+      if (!message.success) return;
+      if (message.data.type === 'ready') resolve();
+      else reject(new ExitError(message.data.exitCode, message.data.message));
+    });
+    child.on('error', reject);
+    child.on('exit', (code) =>
+      reject(new ExitError(70, `weft up ended with code ${code}; see ${folder.logs}/supervisor.log`)),
+    );
+  });
+  child.disconnect();
+  child.unref();
+  printEndpoints(
+    endpointsOf(locateDataFolder(options.data), options.portBase),
+    chooseComponents(names, options.without),
+  );
+}

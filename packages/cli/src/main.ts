@@ -1,0 +1,19 @@
+import { describeError, ExitError } from '@weft/kernel/errors';
+import { CommanderError } from 'commander';
+import { createProgram } from './program.ts';
+
+try {
+  await createProgram().parseAsync(process.argv);
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? 0 : 64;
+  } else if (error instanceof ExitError) {
+    process.stderr.write(`weft: ${error.message}\n`);
+    process.exitCode = error.exitCode;
+  } else {
+    process.stderr.write(`weft: ${describeError(error)}\n`);
+    if (process.env.WEFT_DEBUG !== undefined && error instanceof Error)
+      process.stderr.write(`${error.stack}\n`);
+    process.exitCode = 70;
+  }
+}

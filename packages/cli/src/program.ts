@@ -1,0 +1,122 @@
+import { Command, Option } from 'commander';
+import { COMPONENT_NAMES } from './components.ts';
+import { defaultDataFolder } from './data-folder.ts';
+
+/** The `weft` command. Each verb's code is loaded when it is asked for, so that `weft token` starts quickly. */
+export function createProgram(): Command {
+  const program = new Command('weft')
+    .description('The infrastructure of a digital twin engine in one program')
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'weft: ')) })
+    .showHelpAfterError('(see weft --help)');
+
+  const data = () =>
+    new Option('--data <folder>', 'folder of the instance').default(defaultDataFolder(process.env));
+  const portBase = () =>
+    new Option('--port-base <n>', 'put every listener at n plus its offset').argParser((text) =>
+      parsePort(text),
+    );
+  const json = () => new Option('--json', 'print JSON');
+  const logLevel = () =>
+    new Option('--log-level <level>', 'how much the processes log')
+      .choices(['trace', 'debug', 'info', 'warn', 'error'])
+      .default('info');
+
+  program
+    .command('up')
+    .description('start components (all by default) on the embedded default and keep them running')
+    .argument('[components...]', `any of ${COMPONENT_NAMES.join(', ')}`)
+    .addOption(data())
+    .addOption(portBase())
+    .addOption(logLevel())
+    .option('--without <component>', 'all but this one')
+    .option('--detach', 'return when everything is ready')
+    .action(async (components, options) => (await import('./commands/up.ts')).up(components, options));
+
+  program
+    .command('down')
+    .description('stop the instance')
+    .addOption(data())
+    .action(async (options) => (await import('./commands/down.ts')).down(options));
+
+  program
+    .command('status')
+    .description('what runs, and whether it answers')
+    .addOption(data())
+    .addOption(json())
+    .action(async (options) => (await import('./commands/status.ts')).status(options));
+
+  program
+    .command('logs')
+    .description('print the logs of the processes; --follow goes on')
+    .argument('[process]', 'services, storage-<site>, mover, postgres or supervisor')
+    .addOption(data())
+    .option('-f, --follow', 'go on as lines are written')
+    .option('-n, --lines <n>', 'how many lines from the end', '200')
+    .action(async (name, options) => (await import('./commands/logs.ts')).logs(name, options));
+
+  program
+    .command('endpoints')
+    .description('the addresses of the instance')
+    .addOption(data())
+    .addOption(portBase())
+    .addOption(json())
+    .action(async (options) => (await import('./commands/endpoints.ts')).endpoints(options));
+
+  program
+    .command('token')
+    .description('an access token from the embedded issuer, alone on standard output')
+    .addOption(data())
+    .addOption(portBase())
+    .option('--user <name>', 'user of the embedded issuer', 'alice')
+    .option('--scope <scopes>', 'space-separated; default: all that the user may have')
+    .option('--audience <audiences>', 'space-separated; default: the components of this instance')
+    .action(async (options) => (await import('./commands/token.ts')).token(options));
+
+  program
+    .command('client-config')
+    .description('write what a real client needs to talk to this instance')
+    .argument('<client>', 'rucio, fts, rclone or davix')
+    .addOption(data())
+    .addOption(portBase())
+    .option('--user <name>', 'user of the embedded issuer', 'alice')
+    .option('--out <folder>', 'where to write', '.')
+    .action(async (client, options) =>
+      (await import('./commands/client-config.ts')).clientConfig(client, options),
+    );
+
+  program
+    .command('demo')
+    .description('start everything and run the example twin end to end')
+    .addOption(data())
+    .addOption(portBase())
+    .addOption(logLevel())
+    .option('--once', 'stop and exit when the twin has run')
+    .option('--without <component>', 'leave a component out (the path then fails at its step)')
+    .option('--drain <site>', 'drain this site before placement')
+    .option('--fresh', 'begin with an empty data folder')
+    .action(async (options) => (await import('./commands/demo.ts')).demo(options));
+
+  program
+    .command('serve')
+    .description('run one or more components in the foreground, as a configuration file says')
+    .argument('<components...>', `any of ${COMPONENT_NAMES.join(', ')}`)
+    .requiredOption('--config <file>', 'weft.yaml')
+    .addOption(
+      new Option('--role <role>', 'services (APIs and daemons) or mover')
+        .choices(['services', 'mover'])
+        .default('services'),
+    )
+    .option('--site <name>', 'the storage instance to serve')
+    .action(async (components, options) => (await import('./commands/serve.ts')).serve(components, options));
+
+  return program;
+}
+
+function parsePort(text: string): number {
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 1024 || port > 65_000) {
+    throw new Error(`--port-base must be a port between 1024 and 65000, not ${text}.`);
+  }
+  return port;
+}

@@ -1,0 +1,209 @@
+import { CLI_CLIENT, type Surroundings } from './embedded.ts';
+import { SITES } from './federation.ts';
+
+const PREFIX = '/rucio';
+const NODE_IMAGE = 'docker.io/library/node:24-alpine';
+
+/** The components' sections of the embedded default: docs/seams.md as configuration. */
+export function sectionsOf(surroundings: Surroundings): Record<string, unknown> {
+  return {
+    identity: identitySection(surroundings),
+    storage: storageSection(surroundings),
+    datalake: datalakeSection(surroundings),
+    transfer: transferSection(surroundings),
+    orchestrator: orchestratorSection(surroundings),
+    compute: computeSection(surroundings),
+    accounting: accountingSection(surroundings),
+  };
+}
+
+const listen = (port: number, host = '127.0.0.1') => ({ host, port });
+
+function identitySection({ ports, endpoints, subjectOf, secretFileOf, cliKey }: Surroundings) {
+  const storages = Object.values(endpoints.sites).map(({ storage }) => storage);
+  const computes = Object.values(endpoints.sites).flatMap(({ compute }) => (compute ? [compute] : []));
+  const computeScopes = ['compute.read', 'compute.create', 'compute.cancel', 'compute.modify'];
+  const storageScopes = ['storage.read:/', 'storage.create:/', 'storage.modify:/', 'storage.stage:/'];
+  const client = (id: string, more: Record<string, unknown>) => ({
+    id,
+    secret_file: secretFileOf(id),
+    grants: ['client_credentials', 'urn:ietf:params:oauth:grant-type:token-exchange', 'refresh_token'],
+    ...more,
+  });
+  const userScopes = [
+    'openid',
+    'profile',
+    'email',
+    'offline_access',
+    'wlcg.groups',
+    'fts',
+    'accounting.read',
+  ];
+  return {
+    listen: listen(ports.issuer),
+    url: endpoints.issuer,
+    developmentProfile: true,
+    users: [
+      {
+        username: 'alice',
+        subject: subjectOf('alice'),
+        name: 'Alice Example',
+        email: 'alice@example.org',
+        groups: ['/drought'],
+        scopes: [
+          ...userScopes,
+          'storage.read:/',
+          `storage.create:${PREFIX}/drought`,
+          `storage.modify:${PREFIX}/drought`,
+          'compute.read',
+          'compute.create',
+          'compute.cancel',
+        ],
+      },
+      {
+        username: 'obs-bot',
+        subject: subjectOf('obs-bot'),
+        name: 'Observation uploader',
+        groups: ['/drought'],
+        scopes: ['openid', 'profile', 'storage.read:/', `storage.create:${PREFIX}/drought`],
+      },
+      {
+        username: 'admin',
+        subject: subjectOf('admin'),
+        name: 'Administrator',
+        groups: ['/admin'],
+        scopes: [...userScopes, ...storageScopes, ...computeScopes],
+      },
+    ],
+    clients: [
+      client('datalake', {
+        resources: [endpoints.datalake, 'rucio'],
+        allow: [
+          { audience: endpoints.transfer, scopes: ['fts', 'fts:submit-transfer'] },
+          ...storages.map((audience) => ({ audience, scopes: storageScopes })),
+        ],
+      }),
+      client('orchestrator', {
+        resources: [endpoints.orchestrator],
+        allow: computes.map((audience) => ({ audience, scopes: ['compute.read'] })),
+        exchange: [
+          { audience: endpoints.datalake, scopes: ['openid', 'profile'], offline: true },
+          ...computes.map((audience) => ({
+            audience,
+            scopes: ['openid', 'profile', ...computeScopes, ...storageScopes],
+            offline: true,
+          })),
+        ],
+      }),
+      client('compute', {
+        resources: computes,
+        allow: [{ audience: endpoints.accounting, scopes: ['accounting.publish'] }],
+        exchange: [
+          { audience: endpoints.datalake, scopes: ['openid', 'profile'], offline: true },
+          ...storages.map((audience) => ({ audience, scopes: storageScopes, offline: true })),
+        ],
+      }),
+      client('storage', {
+        resources: storages,
+        allow: [
+          {
+            audience: endpoints.identity,
+            scopes: Object.keys(endpoints.sites).map((site) => `alise.mapping:${site}`),
+          },
+        ],
+      }),
+      client('transfer', { resources: [endpoints.transfer] }),
+      client('accounting', { resources: [endpoints.accounting] }),
+      { id: CLI_CLIENT, jwk: cliKey, grants: ['urn:ietf:params:oauth:grant-type:jwt-bearer'], resources: [] },
+    ],
+    alise: {
+      listen: listen(ports.identity),
+      url: endpoints.identity,
+      sites: SITES.map(({ name }) => ({ name })),
+    },
+  };
+}
+
+function storageSection({ endpoints, folder, ports }: Surroundings) {
+  return {
+    instances: SITES.map((site) => ({
+      site: site.name,
+      listen: listen(ports.storage(site.index), site.host),
+      url: endpoints.sites[site.name]?.storage,
+      areas: [{ name: 'default', path: '/', root: folder.site(site.name, 'storage') }],
+    })),
+  };
+}
+
+function datalakeSection({ endpoints, ports, subjectOf }: Surroundings) {
+  const account = (name: string, username: string, type: string) => ({
+    name,
+    type,
+    email: `${username}@example.org`,
+    identities: [{ type: 'OIDC', identity: `SUB=${subjectOf(username)}, ISS=${endpoints.issuer}` }],
+  });
+  return {
+    listen: listen(ports.datalake),
+    url: endpoints.datalake,
+    accounts: [
+      { ...account('root', 'admin', 'SERVICE'), admin: true },
+      account('alice', 'alice', 'USER'),
+      account('obs-bot', 'obs-bot', 'SERVICE'),
+    ],
+    transfer: { url: endpoints.transfer },
+  };
+}
+
+function transferSection({ endpoints, ports }: Surroundings) {
+  return { listen: listen(ports.transfer), url: endpoints.transfer };
+}
+
+function orchestratorSection({ endpoints, ports }: Surroundings) {
+  return {
+    listen: listen(ports.orchestrator),
+    url: endpoints.orchestrator,
+    datalake: { url: endpoints.datalake },
+    providers: SITES.flatMap((site) =>
+      site.compute
+        ? [
+            {
+              name: site.name,
+              kind: 'interlink',
+              url: endpoints.sites[site.name]?.compute,
+              node: site.compute.node,
+              rse: site.rse,
+            },
+          ]
+        : [],
+    ),
+  };
+}
+
+function computeSection({ endpoints, folder, ports }: Surroundings) {
+  return {
+    datalake: { url: endpoints.datalake },
+    accounting: { url: endpoints.accounting },
+    sites: SITES.flatMap((site) => {
+      const at = endpoints.sites[site.name];
+      if (!site.compute || !at) return [];
+      return [
+        {
+          name: site.name,
+          node: site.compute.node,
+          listen: listen(ports.interlink(site.index), site.host),
+          url: at.compute,
+          backend: site.compute.backend,
+          slots: site.compute.slots,
+          images: { [NODE_IMAGE]: 'builtin:node' },
+          storage: { rse: site.rse, url: at.storage },
+          workFolder: folder.site(site.name, 'jobs'),
+          scratch: { folder: folder.site(site.name, 'scratch'), mount: '/scratch' },
+        },
+      ];
+    }),
+  };
+}
+
+function accountingSection({ endpoints, ports }: Surroundings) {
+  return { listen: listen(ports.accounting), url: endpoints.accounting };
+}

@@ -1,0 +1,67 @@
+import {
+  type ConfiguredComponent,
+  configured,
+  type Role,
+  settingsSchema,
+  startComponents,
+} from '@weft/kernel/component';
+import { parseConfiguration, readConfigurationFile } from '@weft/kernel/config';
+import { ExitError } from '@weft/kernel/errors';
+import { z } from 'zod';
+import { COMPONENT_NAMES, type ComponentName, isComponentName, loadComponent } from './components.ts';
+
+export interface ServeOptions {
+  readonly config: string;
+  readonly role: Role;
+  /** Storage serves one site a process. */
+  readonly site?: string;
+}
+
+const storageSectionSchema = z.object({ instances: z.array(z.looseObject({ site: z.string() })).min(1) });
+
+/** Starts components as the configuration file says; what `weft serve` and the children of `weft up` run. */
+export async function serveComponents(names: readonly string[], options: ServeOptions) {
+  const file = readConfigurationFile(options.config, process.env);
+  const known = new Set<string>([...Object.keys(settingsSchema.shape), ...COMPONENT_NAMES]);
+  for (const key of Object.keys(file)) {
+    if (known.has(key)) continue;
+    throw new ExitError(
+      78,
+      `${options.config} is not valid.\n${key}: there is no such section. Known: ${[...known].join(', ')}.`,
+    );
+  }
+  const settings = parseConfiguration(settingsSchema, file, { source: options.config });
+  const components: ConfiguredComponent[] = [];
+  for (const name of names) {
+    if (!isComponentName(name)) {
+      throw new ExitError(64, `There is no component ${name}. Components: ${COMPONENT_NAMES.join(', ')}.`);
+    }
+    components.push(await configureComponent(name, sectionOf(name, file, options), options.config));
+  }
+  return startComponents(settings, components, options.role);
+}
+
+function sectionOf(name: ComponentName, file: Record<string, unknown>, options: ServeOptions): unknown {
+  const section = file[name] ?? {};
+  if (name !== 'storage') return section;
+  const { instances } = parseConfiguration(storageSectionSchema, section, {
+    source: options.config,
+    prefix: ['storage'],
+  });
+  const instance =
+    options.site === undefined ? instances[0] : instances.find(({ site }) => site === options.site);
+  if (!instance || (options.site === undefined && instances.length > 1)) {
+    const sites = instances.map(({ site }) => site).join(', ');
+    throw new ExitError(64, `Which storage? Mend: add --site with one of ${sites}.`);
+  }
+  return instance;
+}
+
+async function configureComponent(
+  name: ComponentName,
+  section: unknown,
+  source: string,
+): Promise<ConfiguredComponent> {
+  const component = await loadComponent(name);
+  return configured(component, parseConfiguration(component.config, section, { source, prefix: [name] }));
+}
