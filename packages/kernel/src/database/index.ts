@@ -1,5 +1,11 @@
 export { type DatabaseConnection, type DatabaseTarget, describeTarget, errorCode } from './connection.ts';
 export { copyField, quoteIdentifier } from './copy-rows.ts';
+export {
+  type EmbeddedOptions,
+  type EmbeddedPostgres,
+  embeddedConnection,
+  startEmbeddedPostgres,
+} from './embedded/start.ts';
 export * from './migrate.ts';
 export * from './open-database.ts';
 export * from './types.ts';
