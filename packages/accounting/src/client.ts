@@ -180,14 +180,21 @@ export interface AccountingClientOptions {
   token: () => Promise<string>;
 }
 
+/** Answer to a message that was taken. An original APEL REST server says no more than that it was: the rest is then absent. */
+export interface Receipt {
+  readonly id?: string;
+  /** `received` when it will be loaded in a moment. */
+  readonly state?: Message['state'];
+}
+
 export interface AccountingClient {
   /**
    * Sends job records as one message, all or nothing. The same records may be sent again at any time: they replace
-   * themselves. `empaId` names the message in the repository's journal.
+   * themselves. `empaId` names the message in the repository's journal; a retry should carry the same one.
    */
-  publishJobRecords(records: readonly JobRecord[], options?: { empaId?: string }): Promise<Message>;
+  publishJobRecords(records: readonly JobRecord[], options?: { empaId?: string }): Promise<Receipt>;
   /** Sends the text of any message that the repository understands. */
-  publishMessage(text: string, options?: { empaId?: string }): Promise<Message>;
+  publishMessage(text: string, options?: { empaId?: string }): Promise<Receipt>;
   message(id: string): Promise<Message>;
   /** The newest messages, the caller's own unless it may see all. */
   messages(query?: { state?: Message['state'] }): Promise<Message[]>;
@@ -222,23 +229,23 @@ const errorSchema = z.object({
  * await accounting.publishJobRecords([record]);
  */
 export function createAccountingClient({ url, fetch, token }: AccountingClientOptions): AccountingClient {
-  async function call<Schema extends z.ZodType>(
-    schema: Schema,
-    path: string,
-    init: { method?: string; headers?: Record<string, string>; body?: string } = {},
-  ): Promise<z.output<Schema>> {
+  async function request(path: string, init: Partial<Parameters<Fetch>[1]> = {}): Promise<Response> {
     const response = await fetch(`${url}${path}`, {
       method: 'GET',
       ...init,
       headers: { accept: 'application/json', authorization: `Bearer ${await token()}`, ...init.headers },
     });
-    const text = await response.text();
-    if (!response.ok) throw refusalOf(response.status, text);
-    return schema.parse(JSON.parse(text));
+    if (!response.ok) throw refusalOf(response.status, await response.text());
+    return response;
   }
 
-  const publishMessage: AccountingClient['publishMessage'] = (body, { empaId } = {}) =>
-    call(messageSchema, '/accounting/v1/messages', {
+  async function read<Schema extends z.ZodType>(schema: Schema, path: string): Promise<z.output<Schema>> {
+    return schema.parse(await (await request(path)).json());
+  }
+
+  const publishMessage: AccountingClient['publishMessage'] = async (body, { empaId } = {}) => {
+    // The one path that APEL's REST interface has; it takes messages of every type.
+    const response = await request('/api/v1/cloud/record', {
       method: 'POST',
       headers: {
         'content-type': 'text/plain; charset=utf-8',
@@ -246,20 +253,25 @@ export function createAccountingClient({ url, fetch, token }: AccountingClientOp
       },
       body,
     });
+    await response.body?.cancel();
+    const id = response.headers.get('location')?.split('/').at(-1);
+    const state = messageSchema.shape.state.safeParse(response.headers.get('weft-message-state')).data;
+    return { ...(id === undefined ? {} : { id }), ...(state === undefined ? {} : { state }) };
+  };
 
   return {
     publishMessage,
     publishJobRecords: (records, options) => publishMessage(printJobMessage(records), options),
-    message: (id) => call(messageSchema, `/accounting/v1/messages/${encodeURIComponent(id)}`),
+    message: (id) => read(messageSchema, `/accounting/v1/messages/${encodeURIComponent(id)}`),
     messages: async ({ state } = {}) => {
       const query = state === undefined ? '' : `?state=${state}`;
-      return (await call(z.object({ results: z.array(messageSchema) }), `/accounting/v1/messages${query}`))
+      return (await read(z.object({ results: z.array(messageSchema) }), `/accounting/v1/messages${query}`))
         .results;
     },
     querySummaries: ({ groupBy, ...filters } = {}) => {
       const query = new URLSearchParams(Object.entries(filters).filter(([, value]) => value !== undefined));
       if (groupBy !== undefined) query.set('group_by', groupBy.join(','));
-      return call(summariesSchema, `/accounting/v1/summaries?${query}`);
+      return read(summariesSchema, `/accounting/v1/summaries?${query}`);
     },
   };
 }
