@@ -48,7 +48,7 @@ export async function userToken(
     .sign(await importJWK(stored, 'ES256'));
   const fetch = createGuardedFetch({ allowOrigins: [endpoints.issuer], certificateAuthorities: [authority] });
   try {
-    const { accessToken } = await requestUserToken({
+    const { access_token } = await requestUserToken({
       issuer: endpoints.issuer,
       fetch,
       clientId: CLI_CLIENT,
@@ -56,7 +56,7 @@ export async function userToken(
       ...(request.scope === undefined ? {} : { scope: request.scope }),
       audience: request.audience ?? audiencesOf(endpoints).join(' '),
     });
-    return accessToken;
+    return access_token;
   } finally {
     await fetch.close();
   }
