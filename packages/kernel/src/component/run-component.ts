@@ -110,7 +110,7 @@ export async function startComponents(
     ),
   });
   const database = await openDatabase({ ...connectionOf(settings), log, applicationName: `weft-${role}` });
-  const wakeUps = createWakeUps({ ...connectionOf(settings), log, database });
+  const wakeUps = createWakeUps({ ...connectionOf(settings), log });
   const verifier = createTokenVerifier({
     issuers: settings.issuers.map((issuer) => ({
       issuer: issuer.issuer,

@@ -4,26 +4,31 @@ create table kernel.work (
   queue text not null,
   key text,
   payload jsonb not null,
+  -- Smaller runs first.
   priority int not null default 100,
   -- Failed attempts so far.
   failures int not null default 0,
-  -- When it may be claimed: the due time of a waiting job, the end of the lease of a running one.
-  due_at timestamptz not null default now(),
-  -- Changes with every claim: whoever holds another value has lost the lease. Null while waiting.
+  -- May be claimed now. False for a job that waits for its time, and for a running one.
+  ready boolean not null,
+  -- The time of a waiting job; the end of the lease of a running one.
+  due_at timestamptz not null,
+  -- Set by every claim to a new value: whoever holds another one has lost the job. Null while waiting.
   lease uuid,
   created_at timestamptz not null default now(),
   last_error text
 );
 
--- The claim walks this in order and stops after a batch.
-create index work_claim on kernel.work (queue, priority, due_at, id);
+-- What the claim walks: only ready rows, in the order in which they run, so it reads no more entries than it takes.
+create index work_ready on kernel.work (queue, priority, id) where ready;
 
--- "While a job with this key is waiting": a running one does not count, so that a change during the run is not lost.
+-- What ripens next: waiting jobs by their time, running ones by the end of their lease.
+create index work_due on kernel.work (queue, due_at) where not ready;
+
+-- "While a job with this key is waiting": a running one does not count, so that a change made meanwhile is not lost.
 create unique index work_key on kernel.work (queue, key) where key is not null and lease is null;
 
--- Rows are short-lived and updated in place: leave room for the update, and vacuum by number rather than by share.
+-- Rows turn over fast: vacuum by number rather than by share of a table that is nearly empty, and without pauses.
 alter table kernel.work set (
-  fillfactor = 70,
   autovacuum_vacuum_scale_factor = 0,
   autovacuum_vacuum_threshold = 5000,
   autovacuum_analyze_scale_factor = 0,
