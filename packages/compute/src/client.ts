@@ -250,7 +250,8 @@ export function createComputeClient(options: ComputeClientOptions): ComputeClien
   return {
     create: (pod) => json(createStructSchema, 'POST', '/create', pod),
     // POST, because `fetch` sends no body with GET; the servers take every method (brief interlink 2.0).
-    status: async (pods = []) => (await json(z.array(podStatusSchema).nullable(), 'POST', '/status', pods)) ?? [],
+    status: async (pods = []) =>
+      (await json(z.array(podStatusSchema).nullable(), 'POST', '/status', pods)) ?? [],
     logs: async (log) => {
       const response = await request('POST', '/getLogs', logStruct(log), {
         timeoutMilliseconds: 0,
@@ -264,7 +265,10 @@ export function createComputeClient(options: ComputeClientOptions): ComputeClien
     ping: () => json(pingResponseSchema, 'POST', '/pinglink'),
     siteState: () => json(siteStateSchema, 'GET', '/.weft/api/v1/site'),
     setDrained: (drained, reason) =>
-      json(siteStateSchema, 'PUT', '/.weft/api/v1/site', { drained, ...(reason === undefined ? {} : { reason }) }),
+      json(siteStateSchema, 'PUT', '/.weft/api/v1/site', {
+        drained,
+        ...(reason === undefined ? {} : { reason }),
+      }),
   };
 }
 
