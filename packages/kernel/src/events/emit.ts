@@ -1,0 +1,36 @@
+import { sql } from 'kysely';
+import type { Emit } from './types.ts';
+
+/** Marks the advisory locks of transactions that have events under way; the low 48 bits hold an outbox id. */
+export const EMITTING_LOCK_CLASS = 0x5745;
+
+/** The wake-up channel of a component's event streams. */
+export function eventChannel(component: string): string {
+  return `events:${component}`;
+}
+
+/**
+ * Puts events into the outbox within the transaction of the change, and wakes the streams when it has committed.
+ *
+ * @example await emit(tx, wakeUps, 'datalake', [{ type: 'rule.ok', subject: ruleId, data: printRule(rule) }]);
+ */
+export const emit: Emit = async (tx, wakeUps, component, events) => {
+  if (events.length === 0) return;
+  const rows = JSON.stringify(
+    events.map(({ type, subject, data }) => ({ type, subject, data: data ?? null })),
+  );
+  // The lock says "ids above this one may be missing yet" to readers; it must be held before an id is drawn, which it
+  // is: the join has no row to number before the lock has been taken. See read-outbox.ts for the other half.
+  await sql`
+    with emitting as materialized (
+      select pg_advisory_xact_lock_shared(
+        ${EMITTING_LOCK_CLASS}::bigint << 48 | case when is_called then last_value else 0 end)
+      from kernel.outbox_id_seq
+    )
+    insert into kernel.outbox (component, type, subject, data)
+    select ${component}, type, subject, data
+    from emitting, rows from (jsonb_to_recordset(${rows}::jsonb) as (type text, subject text, data jsonb))
+      with ordinality as event (type, subject, data, position)
+    order by position`.execute(tx);
+  wakeUps.wake(tx, eventChannel(component));
+};
