@@ -1,0 +1,36 @@
+import { WeftError } from '@weft/kernel/errors';
+import type { Place } from '../core/areas.ts';
+import { authorise } from '../core/authorise.ts';
+import { evaluateConditions } from './conditions.ts';
+import { statusOf } from './errors.ts';
+import { answer, type Handler } from './exchange.ts';
+import { sendMultistatus } from './multistatus.ts';
+
+/** DELETE of a file or of a collection with everything in it; 204, or 207 naming what could not be removed. */
+export const remove: Handler = async (exchange) => {
+  const { door, request, target, caller } = exchange;
+  const place = door.areas.locate(target.segments);
+  authorise(caller, 'delete', place, { collection: target.collection });
+  const facts = await place.area.files.stat(place.inner);
+  const collection = facts.kind === 'collection';
+  if (target.collection && !collection)
+    throw new WeftError('not-found', 'not-found', 'It is a file, not a collection.');
+  evaluateConditions(request, facts);
+  if (collection && door.config.delete_collections === 'refuse' && !(await isEmpty(place))) {
+    throw new WeftError('precondition', 'not-empty', 'The collection is not empty.');
+  }
+  const failures = await place.area.files.remove(place.inner);
+  if (failures.length > 0) {
+    return sendMultistatus(
+      exchange,
+      failures.map(({ path, error }) => ({ path: [...place.area.base, ...path], status: statusOf(error) })),
+    );
+  }
+  await door.journal.write({ changes: [{ type: 'file.deleted', path: place.path, collection }] });
+  answer(exchange, 204);
+};
+
+async function isEmpty({ area, inner }: Place): Promise<boolean> {
+  for await (const batch of area.files.list(inner)) if (batch.length > 0) return false;
+  return true;
+}

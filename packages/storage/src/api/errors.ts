@@ -1,0 +1,105 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { bearerChallenge } from '@weft/kernel/auth';
+import { describeError, WeftError } from '@weft/kernel/errors';
+import { toHttpFailure } from '@weft/kernel/http';
+import type { FastifyBaseLogger } from 'fastify';
+import { toFileError } from '../core/files/file-errors.ts';
+import { ALLOW } from './methods.ts';
+
+/** Where WebDAV's status for a code differs from the usual one of its kind (brief teapot 2.2). */
+const STATUS_OF_CODE: Readonly<Record<string, number>> = {
+  'is-collection': 405,
+  'method-not-allowed': 405,
+  'length-required': 411,
+  'not-empty': 412,
+  'unsupported-media-type': 415,
+  'range-not-satisfiable': 416,
+  locked: 423,
+  'other-server': 502,
+  'not-a-collection': 403,
+};
+
+/** XML condition that goes with a status, for clients that read DAV errors (RFC 4918 section 16, RFC 4331). */
+const CONDITION_OF_CODE: Readonly<Record<string, string>> = {
+  'insufficient-storage': 'quota-not-exceeded',
+  'propfind-finite-depth': 'propfind-finite-depth',
+  locked: 'lock-token-submitted',
+};
+
+/** Third-party-copy partners quote the first KiB of an error in their user's message. */
+const MAXIMUM_TEXT = 900;
+
+/** The largest refused body that is read to keep the connection; what is longer closes it (brief teapot 8, 6). */
+const MAXIMUM_DRAIN_BYTES = 1024 * 1024;
+
+export function statusOf(error: unknown): number {
+  const known = toFileError(error);
+  if (!(known instanceof WeftError)) return toHttpFailure(known).status;
+  if (known.kind === 'exhausted') return 507;
+  return STATUS_OF_CODE[known.code] ?? known.status;
+}
+
+/** Prints an error: one line of plain text, or `application/problem+json` for those who accept JSON. */
+export function printError(
+  error: unknown,
+  request: IncomingMessage,
+  response: ServerResponse,
+  log: Pick<FastifyBaseLogger, 'error' | 'warn'>,
+): void {
+  const known = toFileError(error);
+  const status = statusOf(known);
+  const { code, message } = toHttpFailure(known);
+  if (status >= 500 && !(known instanceof WeftError)) {
+    const stack = known instanceof Error ? known.stack : undefined;
+    log.error({ error: describeError(known), stack, method: request.method }, 'request failed');
+  } else if (status >= 500) {
+    log.warn({ error: describeError(known), method: request.method }, 'request failed');
+  }
+  if (response.destroyed) return;
+  if (response.headersSent) {
+    // The status is out: breaking the connection is the only way left to say that the body is not complete.
+    response.destroy();
+    return;
+  }
+
+  for (const name of response.getHeaderNames()) if (name !== 'x-request-id') response.removeHeader(name);
+  const challenge = bearerChallenge('weft', known);
+  if (challenge !== undefined) response.setHeader('www-authenticate', challenge);
+  if (status === 405) response.setHeader('allow', ALLOW);
+  if (status === 503) response.setHeader('retry-after', '5');
+  if (request.headers.expect !== undefined) response.setHeader('connection', 'close');
+  const [type, body] = formatBody(code, message, status, request);
+  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body) });
+  response.end(request.method === 'HEAD' ? undefined : body);
+  drain(request);
+}
+
+function formatBody(
+  code: string,
+  message: string,
+  status: number,
+  request: IncomingMessage,
+): [string, string] {
+  const text = message.replace(/[\r\n\t]+/g, ' ').slice(0, MAXIMUM_TEXT);
+  const condition = CONDITION_OF_CODE[code];
+  if (condition !== undefined) {
+    return [
+      'application/xml; charset=utf-8',
+      `<?xml version="1.0" encoding="utf-8"?>\n<d:error xmlns:d="DAV:"><d:${condition}/></d:error>\n`,
+    ];
+  }
+  if (/\bjson\b/.test(request.headers.accept ?? '')) {
+    return ['application/problem+json', JSON.stringify({ title: code, status, detail: text })];
+  }
+  return ['text/plain; charset=utf-8', `${text}\n`];
+}
+
+/** Reads on after a refusal, so that the client gets to read the answer instead of a reset connection. */
+function drain(request: IncomingMessage): void {
+  let bytes = 0;
+  request.on('error', () => undefined);
+  request.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > MAXIMUM_DRAIN_BYTES) request.destroy();
+  });
+}

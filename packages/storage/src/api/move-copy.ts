@@ -1,0 +1,151 @@
+import type { IncomingMessage } from 'node:http';
+import { WeftError } from '@weft/kernel/errors';
+import type { Place } from '../core/areas.ts';
+import { authorise, mayDo } from '../core/authorise.ts';
+import type { Door } from '../core/door.ts';
+import type { FileFacts } from '../core/files/types.ts';
+import type { Change } from '../core/journal.ts';
+import { isWithin, parseResourcePath, type ResourcePath } from '../core/resource-path.ts';
+import { statIfThere } from '../core/upload.ts';
+import { evaluateConditions } from './conditions.ts';
+import { answer, type Exchange, type Handler, header } from './exchange.ts';
+import { thirdPartyCopy } from './third-party-copy.ts';
+
+/** MOVE within the instance: 201 for a new name, 204 when something was replaced (Rucio takes only 201). */
+export const move: Handler = async (exchange) => {
+  const { door, target, caller } = exchange;
+  const source = door.areas.locate(target.segments);
+  const destination = door.areas.locate(localDestination(exchange).segments);
+  const facts = await source.area.files.stat(source.inner);
+  const existing = await checkTransfer(exchange, source, facts, destination);
+  // Whoever may only create may still give a new file its final name (profile 1.1 and later), but not take one away.
+  const renamesOwn =
+    !existing && mayDo(caller, 'create', source.path) && mayDo(caller, 'create', destination.path);
+  if (!renamesOwn) authorise(caller, 'delete', source, { collection: facts.kind === 'collection' });
+  if (source.area !== destination.area) {
+    throw new WeftError(
+      'forbidden',
+      'other-area',
+      'A file cannot be moved to another storage area; copy it and delete it.',
+    );
+  }
+  await source.area.files.move(source.inner, destination.inner, { replace: overwrites(exchange.request) });
+  const collection = facts.kind === 'collection';
+  await door.journal.write({
+    changes: [{ type: 'file.moved', path: destination.path, from: source.path, collection }],
+  });
+  answer(exchange, existing ? 204 : 201);
+};
+
+/** COPY: to another server as a third-party copy (brief teapot 2.5), else within the instance. */
+export const copy: Handler = async (exchange) => {
+  const { door, request, target, caller } = exchange;
+  const remote = header(request, 'source') !== undefined || !isLocal(door, request);
+  if (remote) return thirdPartyCopy(exchange);
+  const source = door.areas.locate(target.segments);
+  authorise(caller, 'read-data', source, { collection: target.collection });
+  const destination = door.areas.locate(localDestination(exchange).segments);
+  const facts = await source.area.files.stat(source.inner);
+  const existing = await checkTransfer(exchange, source, facts, destination);
+  if (source.area !== destination.area) {
+    throw new WeftError(
+      'forbidden',
+      'other-area',
+      'A file cannot be copied to another storage area by the server.',
+    );
+  }
+  const shallow = header(request, 'depth') === '0';
+  await source.area.files.copy(source.inner, destination.inner, { replace: overwrites(request), shallow });
+  await recordCopy(door, source, facts, destination, existing !== undefined);
+  answer(exchange, existing ? 204 : 201);
+};
+
+/** What both ask before anything happens; returns what stands at the destination. */
+async function checkTransfer(
+  exchange: Exchange,
+  source: Place,
+  facts: FileFacts,
+  destination: Place,
+): Promise<FileFacts | undefined> {
+  const { request, caller, target } = exchange;
+  if (target.collection && facts.kind === 'file')
+    throw new WeftError('not-found', 'not-found', 'It is a file, not a collection.');
+  authorise(caller, 'create', destination);
+  const existing = await statIfThere(destination);
+  if (existing) authorise(caller, 'overwrite', destination);
+  evaluateConditions(request, facts);
+  if (isWithin(source.path, destination.path) || isWithin(destination.path, source.path)) {
+    throw new WeftError(
+      'forbidden',
+      'same-resource',
+      'Source and destination are the same, or one lies in the other.',
+    );
+  }
+  if (existing && !overwrites(request)) {
+    throw new WeftError('precondition', 'exists', 'The destination exists, and Overwrite is F.');
+  }
+  return existing;
+}
+
+/** The copy has the source's content, so that it has its checksums too. */
+async function recordCopy(
+  door: Door,
+  source: Place,
+  before: FileFacts,
+  destination: Place,
+  replaced: boolean,
+): Promise<void> {
+  const facts = await destination.area.files.stat(destination.inner);
+  const { path } = destination;
+  if (facts.kind === 'collection') {
+    await door.journal.write({ changes: [{ type: 'file.created', path, collection: true }] });
+    return;
+  }
+  const now = await statIfThere(source);
+  const [known = {}] = await door.checksums.find(source.area.name, [before]);
+  const unchanged =
+    now?.inode === before.inode && now.modifiedNs === before.modifiedNs && now.size === facts.size;
+  const digests = unchanged ? known : {};
+  const changes: Change[] = [{ type: 'file.closed', path, facts, digests }];
+  if (!replaced) changes.unshift({ type: 'file.created', path, collection: false });
+  await door.journal.write({ checksums: [{ area: destination.area.name, facts, digests }], changes });
+}
+
+/** `Overwrite` is T unless it says F (RFC 4918 section 10.6). @throws {WeftError} `invalid` for anything else. */
+export function overwrites(request: IncomingMessage): boolean {
+  const text = header(request, 'overwrite')?.toUpperCase() ?? 'T';
+  if (text !== 'T' && text !== 'F')
+    throw new WeftError('invalid', 'invalid-overwrite', 'Overwrite must be T or F.');
+  return text === 'T';
+}
+
+function destinationUrl(request: IncomingMessage): string {
+  const text = header(request, 'destination');
+  if (text === undefined)
+    throw new WeftError('invalid', 'no-destination', 'The header Destination is missing.');
+  return text;
+}
+
+/** Whether `Destination` is a path, or a URL of an authority that is ours. Without one, the local dialect complains. */
+function isLocal(door: Door, request: IncomingMessage): boolean {
+  const text = header(request, 'destination');
+  if (text === undefined || text.startsWith('/')) return true;
+  if (Object.keys(request.headers).some((name) => name.startsWith('transferheader'))) return false;
+  return isOwnAuthority(door, request, text);
+}
+
+function isOwnAuthority(door: Door, request: IncomingMessage, url: string): boolean {
+  const authority = /^(?:https?|davs?):\/\/([^/?#]*)/i.exec(url)?.[1]?.toLowerCase().replace(/:443$/, '');
+  const host = request.headers.host?.toLowerCase().replace(/:443$/, '');
+  return authority !== undefined && (authority === host || door.authorities.has(authority));
+}
+
+/** @throws {WeftError} `upstream`, code `other-server` (502), when the destination is not here (RFC 4918 section 9.9.4). */
+function localDestination({ door, request }: Exchange): ResourcePath {
+  const text = destinationUrl(request);
+  if (text.startsWith('/')) return parseResourcePath(text);
+  if (!isOwnAuthority(door, request, text)) {
+    throw new WeftError('upstream', 'other-server', 'The destination is on another server.');
+  }
+  return parseResourcePath(text.replace(/^[a-z]+:\/\/[^/?#]*/i, '') || '/');
+}

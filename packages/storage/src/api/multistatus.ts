@@ -1,0 +1,46 @@
+import { STATUS_CODES } from 'node:http';
+import { encodePath, type Segments } from '../core/resource-path.ts';
+import type { Exchange } from './exchange.ts';
+import { drained } from './listing.ts';
+import { finish } from './send-content.ts';
+
+export const MULTISTATUS_HEAD =
+  '<?xml version="1.0" encoding="utf-8"?>\n<d:multistatus xmlns:d="DAV:" xmlns:L="LCGDM:" ' +
+  'xmlns:s="http://storm.italiangrid.org/2014/webdav" xmlns:c="http://www.dcache.org/2013/webdav" ' +
+  'xmlns:oc="http://owncloud.org/ns" xmlns:a="http://apache.org/dav/props/">\n';
+export const MULTISTATUS_TAIL = '</d:multistatus>\n';
+
+/** `HTTP/1.1 404 Not Found` */
+export function statusLine(status: number): string {
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`.trimEnd();
+}
+
+/** A 207 that names what could not be done, one status for each resource. */
+export async function sendMultistatus(
+  exchange: Exchange,
+  failures: readonly { path: Segments; status: number }[],
+): Promise<void> {
+  const responses = failures.map(
+    ({ path, status }) =>
+      `<d:response><d:href>${encodePath(path).replaceAll('&', '&amp;')}</d:href><d:status>${statusLine(status)}</d:status></d:response>\n`,
+  );
+  await streamMultistatus(exchange, [responses.join('')]);
+}
+
+/** A 207 written as its parts come, however many there are. */
+export async function streamMultistatus(
+  { response }: Exchange,
+  parts: Iterable<string> | AsyncIterable<string>,
+): Promise<void> {
+  let started = false;
+  for await (const part of parts) {
+    // The first part decides whether there is a multistatus at all: what fails before it gets a status of its own.
+    if (!started) response.writeHead(207, { 'content-type': 'application/xml; charset=utf-8' });
+    const text = started ? part : MULTISTATUS_HEAD + part;
+    started = true;
+    if (!response.write(text)) await drained(response);
+    if (response.destroyed) return;
+  }
+  response.write(MULTISTATUS_TAIL);
+  await finish(response);
+}

@@ -1,0 +1,7 @@
+import { answer, type Exchange } from './exchange.ts';
+import { ALLOW } from './methods.ts';
+
+/** OPTIONS is answered without a credential: Windows, GNOME and CORS preflights send none. */
+export function options(exchange: Pick<Exchange, 'request' | 'response'>): void {
+  answer(exchange, 200, { dav: '1, 3', allow: ALLOW, 'ms-author-via': 'DAV', 'accept-ranges': 'bytes' });
+}

@@ -1,0 +1,109 @@
+import type { Digests } from '../core/checksums/digests.ts';
+import type { FileFacts, Space } from '../core/files/types.ts';
+import { contentType } from './content-type.ts';
+import { printDigestList } from './digest-headers.ts';
+import { entityTag, lastModified } from './entity-tag.ts';
+import { DAV, escapeXml } from './xml.ts';
+
+/** What the live properties of a resource are made of. */
+export interface Resource {
+  readonly name: string;
+  readonly facts: FileFacts;
+  readonly digests: Digests;
+  /** Of its area; asked for on collections only. */
+  readonly space: Space | undefined;
+}
+
+export interface PropertyName {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+interface LiveProperty extends PropertyName {
+  /** As it stands in the answer, under the prefixes of the multistatus. */
+  readonly tag: string;
+  /** Left out of `allprop` (RFC 4918 section 14.2 lets us), so that its price is paid by those who ask. */
+  readonly onRequest?: true;
+  /** Content of the element as XML; nothing: the resource does not have it. Never empty: GNOME stumbles over that. */
+  readonly print: (resource: Resource) => string | undefined;
+}
+
+const LCGDM = 'LCGDM:';
+const STORM = 'http://storm.italiangrid.org/2014/webdav';
+const DCACHE = 'http://www.dcache.org/2013/webdav';
+const OWNCLOUD = 'http://owncloud.org/ns';
+const APACHE = 'http://apache.org/dav/props/';
+
+const isFile = ({ facts }: Resource) => facts.kind === 'file';
+
+/** Brief teapot 2.3. */
+export const LIVE_PROPERTIES: readonly LiveProperty[] = [
+  dav('resourcetype', ({ facts }) => (facts.kind === 'collection' ? '<d:collection/>' : undefined)),
+  dav('displayname', ({ name }) => escapeXml(name) || '/'),
+  dav('getcontentlength', ({ facts }) => String(facts.size)),
+  dav('getlastmodified', ({ facts }) => lastModified(facts)),
+  dav('creationdate', ({ facts }) => isoDate(facts.createdNs)),
+  dav('getetag', ({ facts }) => escapeXml(entityTag(facts))),
+  dav('getcontenttype', (resource) =>
+    isFile(resource) ? contentType(resource.name) : 'httpd/unix-directory',
+  ),
+  dav('iscollection', (resource) => (isFile(resource) ? 'FALSE' : 'TRUE')),
+  // Rucio asks for the space with a PROPFIND without a body, which means allprop.
+  dav('quota-used-bytes', ({ space }) => space && String(space.usedBytes)),
+  dav('quota-available-bytes', ({ space }) => space && String(space.availableBytes)),
+  dav('owner', ({ facts }) => String(facts.uid)),
+  dav('group', ({ facts }) => String(facts.gid)),
+  // With the file-type bits: davix takes its idea of the type from them.
+  { namespace: LCGDM, name: 'mode', tag: 'L:mode', print: ({ facts }) => facts.mode.toString(8) },
+  { namespace: STORM, name: 'Checksum', tag: 's:Checksum', print: ({ digests }) => digests.adler32 },
+  {
+    namespace: DCACHE,
+    name: 'Checksums',
+    tag: 'c:Checksums',
+    print: ({ digests }) => printDigestList(digests) || undefined,
+  },
+  {
+    namespace: OWNCLOUD,
+    name: 'checksums',
+    tag: 'oc:checksums',
+    print: ({ digests }) => ownCloudChecksums(digests),
+  },
+  {
+    namespace: OWNCLOUD,
+    name: 'size',
+    tag: 'oc:size',
+    onRequest: true,
+    print: ({ facts }) => String(facts.size),
+  },
+  {
+    namespace: OWNCLOUD,
+    name: 'fileid',
+    tag: 'oc:fileid',
+    onRequest: true,
+    print: ({ facts }) => String(facts.inode),
+  },
+  {
+    namespace: APACHE,
+    name: 'executable',
+    tag: 'a:executable',
+    print: (resource) => (isFile(resource) ? (resource.facts.mode & 0o100 ? 'T' : 'F') : undefined),
+  },
+];
+
+function dav(name: string, print: LiveProperty['print']): LiveProperty {
+  return { namespace: DAV, name, tag: `d:${name}`, print };
+}
+
+function isoDate(nanoseconds: bigint): string {
+  return new Date(Number(nanoseconds / 1_000_000n)).toISOString().replace(/\.\d+Z$/, 'Z');
+}
+
+/** Read by rclone with `vendor = owncloud`. */
+function ownCloudChecksums(digests: Digests): string | undefined {
+  const known = [
+    digests.sha && `SHA1:${digests.sha}`,
+    digests.md5 && `MD5:${digests.md5}`,
+    digests.adler32 && `ADLER32:${digests.adler32}`,
+  ].filter((text) => text !== undefined);
+  return known.length > 0 ? `<oc:checksum>${known.join(' ')}</oc:checksum>` : undefined;
+}

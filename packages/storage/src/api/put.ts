@@ -1,0 +1,93 @@
+import type { IncomingMessage } from 'node:http';
+import { WeftError } from '@weft/kernel/errors';
+import { authorise, mayDo } from '../core/authorise.ts';
+import { statedDigests } from '../core/checksums/stated-digests.ts';
+import { statIfThere, upload } from '../core/upload.ts';
+import { evaluateConditions } from './conditions.ts';
+import { printDigests, wantedDigest } from './digest-headers.ts';
+import { entityTag } from './entity-tag.ts';
+import { acceptBody, answer, type Handler, header } from './exchange.ts';
+
+/** How long a sender may be silent in the middle of a body (brief teapot 3.8). */
+const IDLE_MILLISECONDS = 120_000;
+
+/** PUT of a whole file (brief teapot 2.2, 3.6). Everything is decided before the body is asked for. */
+export const put: Handler = async (exchange) => {
+  const { door, request, target, caller } = exchange;
+  if (target.collection)
+    throw new WeftError('conflict', 'is-collection', 'A path that ends in a slash names a collection.');
+  const place = door.areas.locate(target.segments);
+  // Checked before looking, so that a caller without any right learns nothing about what is there.
+  authorise(caller, 'create', place);
+  const existing = await statIfThere(place);
+  if (existing?.kind === 'collection')
+    throw new WeftError('conflict', 'is-collection', 'A collection has that name.');
+  if (existing) authorise(caller, 'overwrite', place);
+  evaluateConditions(request, existing);
+  if (header(request, 'content-range') !== undefined) {
+    throw new WeftError('invalid', 'partial-put', 'PUT of a part of a file (Content-Range) is not offered.');
+  }
+  const expectedBytes = contentLength(
+    header(request, 'content-length'),
+    header(request, 'transfer-encoding'),
+  );
+  const expected = statedDigests((name) => header(request, name));
+  const modified = modificationTime(header(request, 'x-oc-mtime'));
+  const { availableBytes } = await place.area.files.space();
+  if ((expectedBytes ?? 0) > availableBytes) {
+    throw new WeftError(
+      'exhausted',
+      'insufficient-storage',
+      `${availableBytes} bytes are left, ${expectedBytes} are needed.`,
+    );
+  }
+
+  acceptBody(exchange);
+  const stopWatching = watchForSilence(request);
+  const wanted = wantedDigest(request);
+  const stored = await upload(door, place, request, {
+    expected,
+    ...(expectedBytes === undefined ? {} : { expectedBytes }),
+    algorithms: wanted ? [wanted.algorithm] : [],
+    replace: header(request, 'if-none-match') !== '*' && mayDo(caller, 'overwrite', target.segments),
+    ...(modified ? { modified } : {}),
+  })
+    .catch((error: unknown) => {
+      if (!(error instanceof WeftError && error.code === 'exists')) throw error;
+      // Another upload was faster. Never 409 here: Rucio takes that for a replica that is in place.
+      throw new WeftError('precondition', 'exists', 'Something of that name exists by now.', {
+        cause: error,
+      });
+    })
+    .finally(stopWatching);
+  answer(exchange, stored.created ? 201 : door.config.put_replace_status, {
+    etag: entityTag(stored.facts),
+    ...printDigests(stored.digests, wanted),
+    ...(modified ? { 'x-oc-mtime': 'accepted' } : {}),
+  });
+};
+
+/** Bytes that will come; `undefined` for chunked bodies. */
+function contentLength(length: string | undefined, transferEncoding: string | undefined): number | undefined {
+  if (length !== undefined && /^\d+$/.test(length)) return Number(length);
+  if (transferEncoding !== undefined) return undefined;
+  throw new WeftError('invalid', 'length-required', 'A PUT needs a Content-Length or chunked transfer.');
+}
+
+/** `X-OC-Mtime`: seconds since the epoch. */
+function modificationTime(text: string | undefined): Date | undefined {
+  if (text === undefined || !/^\d{1,11}(\.\d+)?$/.test(text)) return undefined;
+  return new Date(Number(text) * 1000);
+}
+
+/** Breaks the connection when nothing comes for too long. Returns the function that ends the watch. */
+function watchForSilence(request: IncomingMessage): () => void {
+  const { socket } = request;
+  const onTimeout = () => void request.destroy(new Error('The sender has gone silent.'));
+  socket.setTimeout(IDLE_MILLISECONDS);
+  socket.on('timeout', onTimeout);
+  return () => {
+    socket.off('timeout', onTimeout);
+    socket.setTimeout(0);
+  };
+}

@@ -1,0 +1,98 @@
+import type { IncomingMessage } from 'node:http';
+import { WeftError } from '@weft/kernel/errors';
+import { SaxesParser } from 'saxes';
+
+export interface XmlElement {
+  readonly namespace: string;
+  readonly name: string;
+  readonly attributes: readonly {
+    readonly namespace: string;
+    readonly name: string;
+    readonly value: string;
+  }[];
+  readonly children: XmlElement[];
+  /** Character data directly in the element. */
+  text: string;
+}
+
+export const DAV = 'DAV:';
+
+/** Limits against hostile documents (brief teapot 7). */
+const MAXIMUM_BYTES = 1024 * 1024;
+const MAXIMUM_DEPTH = 64;
+const MAXIMUM_ELEMENTS = 10_000;
+
+/** Reads a request body as text, at most 1 MiB. @throws {WeftError} `too-large`. */
+export async function readBody(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  const iterator = request.iterator({ destroyOnReturn: false });
+  for await (const chunk of iterator) {
+    bytes += chunk.length;
+    if (bytes > MAXIMUM_BYTES)
+      throw new WeftError('too-large', 'body-too-large', 'The body is larger than 1 MiB.');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/**
+ * Parses a document strictly, with namespaces. Document type declarations, and with them entities of one's own, are
+ * refused; so are undeclared and empty prefixes.
+ *
+ * @throws {WeftError} `invalid`, code `invalid-xml`.
+ */
+export function parseXml(bytes: Buffer): XmlElement {
+  const parser = new SaxesParser({ xmlns: true, position: false });
+  const open: XmlElement[] = [];
+  let root: XmlElement | undefined;
+  let elements = 0;
+  parser.on('error', (error) => {
+    throw invalid(error.message);
+  });
+  parser.on('doctype', () => {
+    throw invalid('document type declarations are refused');
+  });
+  parser.on('opentag', (tag) => {
+    elements += 1;
+    if (open.length >= MAXIMUM_DEPTH || elements > MAXIMUM_ELEMENTS)
+      throw invalid('it is too deep or too long');
+    const attributes = Object.values(tag.attributes)
+      .filter(({ uri }) => uri !== 'http://www.w3.org/2000/xmlns/')
+      .map(({ uri, local, value }) => ({ namespace: uri, name: local, value }));
+    for (const [prefix, uri] of Object.entries(tag.ns)) {
+      if (prefix !== '' && uri === '') throw invalid(`the prefix ${prefix} is bound to nothing`);
+    }
+    const element: XmlElement = { namespace: tag.uri, name: tag.local, attributes, children: [], text: '' };
+    const parent = open.at(-1);
+    if (parent) parent.children.push(element);
+    else root = element;
+    open.push(element);
+  });
+  parser.on('text', (text) => {
+    const element = open.at(-1);
+    if (element) element.text += text;
+  });
+  parser.on('cdata', (text) => {
+    const element = open.at(-1);
+    if (element) element.text += text;
+  });
+  parser.on('closetag', () => void open.pop());
+  parser.write(bytes.toString('utf8')).close();
+  if (!root) throw invalid('it is empty');
+  return root;
+}
+
+function invalid(why: string): WeftError {
+  return new WeftError(
+    'invalid',
+    'invalid-xml',
+    `The body is no XML that is understood: ${why.replace(/\s+/g, ' ')}.`,
+  );
+}
+
+export function escapeXml(text: string): string {
+  return text
+    .replace(/[\p{Cc}\ufffe\uffff]/gu, (character) => (/[\t\n\r]/.test(character) ? character : '\ufffd'))
+    .replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
+}

@@ -1,0 +1,111 @@
+import type { Database, Sql } from '@weft/kernel/database';
+import { sql } from 'kysely';
+import type { FileFacts } from '../files/types.ts';
+import type { Digests } from './digests.ts';
+
+export interface ChecksumRecord {
+  readonly area: string;
+  readonly facts: FileFacts;
+  readonly digests: Digests;
+}
+
+export interface ChecksumStore {
+  /** What is known about each file's present content, in the order asked; nothing known is `{}`. */
+  find(area: string, files: readonly FileFacts[]): Promise<readonly Digests[]>;
+  /** Remembers digests, beside those already known of the same content. One statement for any number of files. */
+  record(tx: Sql, records: readonly ChecksumRecord[]): Promise<void>;
+}
+
+/** Records kept in memory; a record is a fact about inode, size and time together, so that it never goes stale. */
+const MAXIMUM_REMEMBERED = 20_000;
+
+/**
+ * Checksums in PostgreSQL, found by inode and trusted only while size and modification time are those of the content
+ * that was summed; a file that changed underneath has no checksum until somebody asks for one.
+ */
+export function createChecksumStore(database: Database, instance: string): ChecksumStore {
+  const remembered = new Map<string, Digests>();
+
+  function remember(key: string, digests: Digests): void {
+    remembered.delete(key);
+    remembered.set(key, digests);
+    for (const oldest of remembered.keys()) {
+      if (remembered.size <= MAXIMUM_REMEMBERED) break;
+      remembered.delete(oldest);
+    }
+  }
+
+  return {
+    async find(area, files) {
+      const keys = files.map((facts) => contentKey(area, facts));
+      const unknown = files.filter((_, index) => !remembered.has(keys[index] ?? ''));
+      if (unknown.length > 0) {
+        const { rows } = await sql<{
+          inode: string;
+          size_bytes: string;
+          modified_ns: string;
+          digests: Digests;
+        }>`
+          select inode::text, size_bytes::text, modified_ns::text, digests
+          from storage.checksums
+          join unnest(
+            ${unknown.map(({ inode }) => signed(inode))}::bigint[],
+            ${unknown.map(({ size }) => String(size))}::bigint[],
+            ${unknown.map(({ modifiedNs }) => String(modifiedNs))}::bigint[]
+          ) as asked (inode, size_bytes, modified_ns) using (inode, size_bytes, modified_ns)
+          where instance = ${instance} and area = ${area}`.execute(database.sql);
+        for (const row of rows) {
+          const facts = {
+            inode: BigInt(row.inode),
+            size: Number(row.size_bytes),
+            modifiedNs: BigInt(row.modified_ns),
+          };
+          remember(contentKey(area, facts), row.digests);
+        }
+      }
+      return keys.map((key) => remembered.get(key) ?? {});
+    },
+
+    async record(tx, records) {
+      // The last record of a file wins: a statement may touch each row once only.
+      const files = [
+        ...new Map(records.map((record) => [`${record.area}:${record.facts.inode}`, record])).values(),
+      ];
+      if (files.length === 0) return;
+      const { rows } = await sql<{ inode: string; area: string; digests: Digests }>`
+        insert into storage.checksums (instance, area, inode, size_bytes, modified_ns, digests)
+        select ${instance}, area, inode, size_bytes, modified_ns, digests
+        from unnest(
+          ${files.map(({ area }) => area)}::text[],
+          ${files.map(({ facts }) => signed(facts.inode))}::bigint[],
+          ${files.map(({ facts }) => String(facts.size))}::bigint[],
+          ${files.map(({ facts }) => String(facts.modifiedNs))}::bigint[],
+          ${files.map(({ digests }) => JSON.stringify(digests))}::jsonb[]
+        ) as file (area, inode, size_bytes, modified_ns, digests)
+        order by area, inode
+        on conflict (instance, area, inode) do update set
+          size_bytes = excluded.size_bytes,
+          modified_ns = excluded.modified_ns,
+          recorded_at = now(),
+          digests = case
+            when checksums.size_bytes = excluded.size_bytes and checksums.modified_ns = excluded.modified_ns
+            then checksums.digests || excluded.digests
+            else excluded.digests
+          end
+        returning area, inode::text, digests`.execute(tx);
+      const stored = new Map(rows.map((row) => [`${row.area}:${row.inode}`, row.digests]));
+      for (const { area, facts, digests } of files) {
+        remember(contentKey(area, facts), stored.get(`${area}:${signed(facts.inode)}`) ?? digests);
+      }
+    },
+  };
+}
+
+function contentKey(area: string, facts: Pick<FileFacts, 'inode' | 'size' | 'modifiedNs'>): string {
+  return `${area}:${signed(facts.inode)}:${facts.size}:${facts.modifiedNs}`;
+}
+
+/** Inodes are unsigned 64-bit numbers, PostgreSQL's are signed. */
+function signed(inode: bigint): string {
+  return String(BigInt.asIntN(64, inode));
+}

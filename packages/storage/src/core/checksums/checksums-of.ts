@@ -1,0 +1,53 @@
+import { WeftError } from '@weft/kernel/errors';
+import type { Place } from '../areas.ts';
+import { CONTENT_BUFFER_BYTES, returnContentBuffer, takeContentBuffer } from '../content-buffers.ts';
+import type { Door } from '../door.ts';
+import type { FileFacts, OpenFile } from '../files/types.ts';
+import { type Algorithm, type Digests, digestStream } from './digests.ts';
+
+/** Checksums of a file's present content: what is known, and what is asked for besides is computed and remembered. */
+export async function checksumsOf(
+  door: Door,
+  place: Place,
+  facts: FileFacts,
+  wanted: readonly Algorithm[],
+): Promise<Digests> {
+  const { area, inner } = place;
+  const [known = {}] = await door.checksums.find(area.name, [facts]);
+  const missing = wanted.filter((algorithm) => known[algorithm] === undefined);
+  if (missing.length === 0) return known;
+  const file = await area.files.open(inner);
+  try {
+    const computed = await sumFile(file, missing);
+    await door.journal.write({ checksums: [{ area: area.name, facts: file.facts, digests: computed }] });
+    return file.facts.modifiedNs === facts.modifiedNs ? { ...known, ...computed } : computed;
+  } finally {
+    await file.close();
+  }
+}
+
+/** @throws {WeftError} `unavailable` when somebody writes to the file while it is summed. */
+async function sumFile(file: OpenFile, algorithms: readonly Algorithm[]): Promise<Digests> {
+  const digests = digestStream(algorithms);
+  const buffer = takeContentBuffer();
+  try {
+    for (let position = 0; position < file.facts.size; ) {
+      const bytes = await file.read(buffer, position);
+      if (bytes === 0) break;
+      digests.update(buffer.subarray(0, bytes));
+      position += bytes;
+      if (bytes < CONTENT_BUFFER_BYTES) break;
+    }
+  } finally {
+    returnContentBuffer(buffer);
+  }
+  const now = await file.refresh();
+  if (now.size !== file.facts.size || now.modifiedNs !== file.facts.modifiedNs) {
+    throw new WeftError(
+      'unavailable',
+      'changing-file',
+      'The file is being written to; its checksum cannot be told yet.',
+    );
+  }
+  return digests.finish();
+}

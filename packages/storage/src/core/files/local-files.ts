@@ -1,0 +1,233 @@
+import { constants } from 'node:fs';
+import { link, lstat, mkdir, opendir, realpath, rename, rm, statfs } from 'node:fs/promises';
+import { WeftError } from '@weft/kernel/errors';
+import { plainPath, type Segments } from '../resource-path.ts';
+import { closeDescriptor, openDescriptor, readAt, statDescriptor } from './descriptors.ts';
+import { createDirectoryWalk, type DirectoryWalk, syncDirectory } from './directory-walk.ts';
+import { toFacts, toServedFacts } from './facts.ts';
+import { hasErrno, toFileError, withFileErrors } from './file-errors.ts';
+import { createStagedFile, type Durability } from './staged-file.ts';
+import { prepareStaging, STAGING_FOLDER, stagingName, sweepStaging } from './staging.ts';
+import { copyTree, removeTree } from './trees.ts';
+import type { AreaFiles, FileFacts, ListedFile, OpenFile } from './types.ts';
+
+export interface LocalFilesOptions {
+  /** Folder on this machine; must exist. */
+  root: string;
+  durability: Durability;
+  umask: number;
+}
+
+/** O_NONBLOCK, so that opening a pipe without a writer cannot hang a thread. */
+const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+const LIST_BATCH = 128;
+
+/** The files of one area, reached as the account that this process runs as. */
+export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFiles> {
+  const root = await realpath(options.root);
+  const walk = await createDirectoryWalk(root);
+  const stagingFolder = await prepareStaging(root);
+  const { durability, umask } = options;
+  const durable = durability !== 'none';
+
+  /** `prefix/name` of an entry whose parent is pinned. */
+  function atEntry<Result>(
+    path: Segments,
+    work: (entry: string, prefix: string) => Promise<Result>,
+  ): Promise<Result> {
+    if (path[0] === STAGING_FOLDER) {
+      return Promise.reject(
+        new WeftError('forbidden', 'reserved-name', `${STAGING_FOLDER} is reserved for unfinished uploads.`),
+      );
+    }
+    const name = path.at(-1) ?? '.';
+    return walk.within(path.slice(0, -1), (prefix) =>
+      withFileErrors(() => work(`${prefix}/${name}`, prefix)),
+    );
+  }
+
+  const stat = (path: Segments): Promise<FileFacts> =>
+    atEntry(path, async (entry) => toFacts(await lstat(entry, { bigint: true })));
+
+  async function makeCollection(path: Segments): Promise<void> {
+    if (path.length === 0) throw new WeftError('conflict', 'exists', 'The root exists.');
+    await requireParent(walk, path);
+    await atEntry(path, async (entry, prefix) => {
+      await mkdir(entry, { mode: 0o777 & ~umask });
+      if (durable) await syncDirectory(prefix);
+    });
+  }
+
+  /** Gives `temporary` the name `to`; what stood there is set aside first and removed once the name is taken. */
+  async function takeName(temporary: string, to: Segments, replace: boolean): Promise<void> {
+    await atEntry(to, async (entry, prefix) => {
+      const existing = await lstat(entry).catch((error: unknown) => {
+        if (hasErrno(error, 'ENOENT')) return undefined;
+        throw error;
+      });
+      if (existing && !replace) throw new WeftError('conflict', 'exists', `${plainPath(to)} exists.`);
+      const source = await lstat(temporary);
+      if (!replace && !source.isDirectory()) {
+        // Between the look and the rename somebody may have made the name; a link cannot replace it.
+        await link(temporary, entry);
+        await rm(temporary);
+      } else if (existing && (existing.isDirectory() || source.isDirectory())) {
+        const aside = `${stagingFolder}/${stagingName()}`;
+        await rename(entry, aside);
+        await rename(temporary, entry).catch(async (error: unknown) => {
+          await rename(aside, entry);
+          throw error;
+        });
+        await rm(aside, { recursive: true, force: true });
+      } else {
+        await rename(temporary, entry);
+      }
+      if (durable) await syncDirectory(prefix);
+    });
+  }
+
+  return {
+    stat,
+    makeCollection,
+
+    async open(path): Promise<OpenFile> {
+      const descriptor = await atEntry(path, (entry) => openDescriptor(entry, READ_FLAGS));
+      try {
+        const facts = toFacts(await statDescriptor(descriptor));
+        if (facts.kind === 'collection')
+          throw new WeftError('conflict', 'is-collection', 'It is a collection.');
+        return {
+          facts,
+          read: (buffer, position) => withFileErrors(() => readAt(descriptor, buffer, position)),
+          refresh: async () => toFacts(await statDescriptor(descriptor)),
+          close: () => closeDescriptor(descriptor),
+        };
+      } catch (error) {
+        await closeDescriptor(descriptor);
+        throw error;
+      }
+    },
+
+    async *list(path) {
+      if (path[0] === STAGING_FOLDER)
+        throw new WeftError('forbidden', 'reserved-name', 'The name is reserved.');
+      const open = await walk.within(path, (prefix) =>
+        withFileErrors(() => opendir(`${prefix}/.`, { bufferSize: LIST_BATCH })),
+      );
+      let names: string[] = [];
+      for await (const entry of open) {
+        if (path.length === 0 && entry.name === STAGING_FOLDER) continue;
+        names.push(entry.name);
+        if (names.length < LIST_BATCH) continue;
+        yield await describeEntries(walk, path, names);
+        names = [];
+      }
+      if (names.length > 0) yield await describeEntries(walk, path, names);
+    },
+
+    stage: () => createStagedFile({ walk, stagingFolder, durability, umask }),
+
+    async makeCollections(path) {
+      const made: Segments[] = [];
+      for (let depth = 1; depth <= path.length; depth++) {
+        const ancestor = path.slice(0, depth);
+        try {
+          if ((await stat(ancestor)).kind === 'collection') continue;
+          throw new WeftError('conflict', 'not-a-collection', `${plainPath(ancestor)} is a file.`);
+        } catch (error) {
+          if (!(error instanceof WeftError && error.kind === 'not-found')) throw error;
+        }
+        try {
+          await makeCollection(ancestor);
+          made.push(ancestor);
+        } catch (error) {
+          // Another upload has made it meanwhile, which is as good.
+          if (!(error instanceof WeftError && error.code === 'exists')) throw error;
+        }
+      }
+      return made;
+    },
+
+    async remove(path) {
+      if (path.length === 0)
+        throw new WeftError('forbidden', 'area-root', 'The root of a storage area cannot be removed.');
+      await stat(path);
+      try {
+        const failures = await removeTree(walk, path);
+        if (durable) await walk.within(path.slice(0, -1), syncDirectory);
+        return failures;
+      } catch (error) {
+        throw toFileError(error);
+      }
+    },
+
+    async move(from, to, { replace }) {
+      if (from.length === 0)
+        throw new WeftError('forbidden', 'area-root', 'The root of a storage area cannot be moved.');
+      await requireParent(walk, to);
+      await stat(from);
+      await atEntry(from, async (source, sourceParent) => {
+        await takeName(source, to, replace);
+        if (durable) await syncDirectory(sourceParent);
+      });
+    },
+
+    async copy(from, to, { replace, shallow }) {
+      await requireParent(walk, to);
+      const temporary = `${stagingFolder}/${stagingName()}`;
+      try {
+        await withFileErrors(() => copyTree(walk, from, temporary, { shallow, durable, umask }));
+        await takeName(temporary, to, replace);
+      } finally {
+        await rm(temporary, { recursive: true, force: true });
+      }
+    },
+
+    async space() {
+      // Counts are in units of `bsize`; what root keeps for itself is not available.
+      const { bsize, blocks, bfree, bavail } = await withFileErrors(() => statfs(root));
+      return { usedBytes: (blocks - bfree) * bsize, availableBytes: bavail * bsize };
+    },
+
+    sweep: () => sweepStaging(stagingFolder),
+    close: () => walk.close(),
+  };
+}
+
+async function requireParent(walk: DirectoryWalk, path: Segments): Promise<void> {
+  try {
+    await walk.within(path.slice(0, -1), async () => undefined);
+  } catch (error) {
+    if (!(error instanceof WeftError && error.kind === 'not-found')) throw error;
+    throw new WeftError(
+      'conflict',
+      'no-parent',
+      `The collection ${plainPath(path.slice(0, -1))} does not exist.`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+/** An entry that vanished since it was read is left out, and so is what is not served. */
+function describeEntries(
+  walk: DirectoryWalk,
+  path: Segments,
+  names: readonly string[],
+): Promise<ListedFile[]> {
+  return walk.within(path, async (prefix) => {
+    const entries = await Promise.all(
+      names.map(async (name): Promise<ListedFile | undefined> => {
+        try {
+          const facts = toServedFacts(await lstat(`${prefix}/${name}`, { bigint: true }));
+          return facts && { name, facts };
+        } catch (error) {
+          if (hasErrno(error, 'ENOENT')) return undefined;
+          throw toFileError(error);
+        }
+      }),
+    );
+    return entries.filter((entry) => entry !== undefined);
+  });
+}

@@ -1,0 +1,90 @@
+import { constants } from 'node:fs';
+import { link, lstat, rename, unlink } from 'node:fs/promises';
+import { WeftError } from '@weft/kernel/errors';
+import {
+  changeMode,
+  changeTimes,
+  closeDescriptor,
+  openDescriptor,
+  statDescriptor,
+  syncFile,
+  syncFileData,
+  writeAt,
+} from './descriptors.ts';
+import { type DirectoryWalk, syncDirectory } from './directory-walk.ts';
+import { toFacts } from './facts.ts';
+import { hasErrno, toFileError, withFileErrors } from './file-errors.ts';
+import { stagingName } from './staging.ts';
+import type { StagedFile } from './types.ts';
+
+/**
+ * What a commit waits for: `full` bytes and metadata (fsync), `data` bytes and size (fdatasync), `none` nothing: for
+ * scratch areas, where a power cut may lose acknowledged files.
+ */
+export type Durability = 'full' | 'data' | 'none';
+
+export interface StagingOptions {
+  walk: DirectoryWalk;
+  stagingFolder: string;
+  durability: Durability;
+  /** Bits taken away from 0666, as of a process. */
+  umask: number;
+}
+
+const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+
+export async function createStagedFile(options: StagingOptions): Promise<StagedFile> {
+  const temporary = `${options.stagingFolder}/${stagingName()}`;
+  const descriptor = await withFileErrors(() => openDescriptor(temporary, NEW_FILE, 0o600));
+  const drop = async () => {
+    await closeDescriptor(descriptor);
+    await unlink(temporary).catch(ignoreMissing);
+  };
+
+  return {
+    write: (buffer, position) => withFileErrors(() => writeAt(descriptor, buffer, position)),
+    discard: drop,
+    async commit(path, { replace, modified }) {
+      const name = path.at(-1);
+      if (name === undefined) throw new WeftError('conflict', 'is-collection', 'The root is a collection.');
+      try {
+        return await options.walk.within(path.slice(0, -1), async (prefix) => {
+          const target = `${prefix}/${name}`;
+          await changeMode(descriptor, (await modeOfReplaced(target)) ?? 0o666 & ~options.umask);
+          if (modified) await changeTimes(descriptor, modified, modified);
+          if (options.durability === 'full') await syncFile(descriptor);
+          if (options.durability === 'data') await syncFileData(descriptor);
+          await giveName(temporary, target, replace);
+          if (options.durability !== 'none') await syncDirectory(prefix);
+          return toFacts(await statDescriptor(descriptor));
+        });
+      } catch (error) {
+        throw toFileError(error);
+      } finally {
+        await drop();
+      }
+    },
+  };
+}
+
+/** A file keeps its permissions when its content is replaced. */
+async function modeOfReplaced(target: string): Promise<number | undefined> {
+  try {
+    const stats = await lstat(target);
+    if (stats.isDirectory()) throw new WeftError('conflict', 'is-collection', 'A collection has that name.');
+    return stats.isFile() ? stats.mode & 0o7777 : undefined;
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+/** `link` fails when the name is taken, so that of two racing creators exactly one wins; `rename` replaces. */
+async function giveName(temporary: string, target: string, replace: boolean): Promise<void> {
+  if (replace) return rename(temporary, target);
+  await link(temporary, target);
+}
+
+function ignoreMissing(error: unknown): void {
+  if (!hasErrno(error, 'ENOENT')) throw error;
+}

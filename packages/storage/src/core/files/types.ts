@@ -1,0 +1,92 @@
+import type { Segments } from '../resource-path.ts';
+
+/** What the file system says about one file or collection. Valid for one request at most (brief teapot 3.7). */
+export interface FileFacts {
+  readonly kind: 'file' | 'collection';
+  /** Unique in the area as long as the file exists. */
+  readonly inode: bigint;
+  /** Bytes; 0 for collections. */
+  readonly size: number;
+  /** Nanoseconds since the epoch. */
+  readonly modifiedNs: bigint;
+  readonly createdNs: bigint;
+  /** `st_mode`, file-type bits included. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export interface ListedFile {
+  readonly name: string;
+  readonly facts: FileFacts;
+}
+
+/** A regular file, open for reading. */
+export interface OpenFile {
+  readonly facts: FileFacts;
+  /** Fills `buffer` from `position`; returns fewer bytes only at the end of the file. */
+  read(buffer: Uint8Array, position: number): Promise<number>;
+  /** The facts as they are now, to see whether somebody wrote meanwhile. */
+  refresh(): Promise<FileFacts>;
+  close(): Promise<void>;
+}
+
+export interface CommitOptions {
+  /** False: fail with `exists` when somebody else has made the name, even a moment ago. */
+  readonly replace: boolean;
+  readonly modified?: Date;
+}
+
+/** A file under a hidden name, invisible until it is complete. Exactly one of `commit` and `discard` ends it. */
+export interface StagedFile {
+  /** Writes all of `buffer` at `position`; the buffer may be reused once it resolves. */
+  write(buffer: Uint8Array, position: number): Promise<void>;
+  /**
+   * Makes the bytes durable, gives them the name `path` in one atomic step and makes that durable too. When it throws, the
+   * staged file is gone and the name is as it was.
+   */
+  commit(path: Segments, options: CommitOptions): Promise<FileFacts>;
+  discard(): Promise<void>;
+}
+
+export interface Space {
+  readonly usedBytes: number;
+  readonly availableBytes: number;
+}
+
+/** One entry of a tree that could not be removed. */
+export interface RemovalFailure {
+  readonly path: Segments;
+  readonly error: unknown;
+}
+
+/**
+ * Everything the door does to the files of one area, acting as one local user. This is the whole boundary between the
+ * protocol and the disk: in single-user mode it is `openLocalFiles` in this process, in multi-user mode the same calls
+ * reach a worker that runs as the mapped user.
+ *
+ * Paths are relative to the area's root. No call ever follows a symbolic link or leaves the root. Failures are
+ * `WeftError`s: `not-found`, `forbidden`, `conflict` (codes `exists`, `not-a-collection`, `is-collection`,
+ * `no-parent`), `exhausted` (disk or quota), `unavailable`.
+ */
+export interface AreaFiles {
+  stat(path: Segments): Promise<FileFacts>;
+  open(path: Segments): Promise<OpenFile>;
+  /** Children of a collection in batches, in no order. Links, special files and the staging folder are not among them. */
+  list(path: Segments): AsyncIterable<readonly ListedFile[]>;
+  stage(): Promise<StagedFile>;
+  /** Fails with `exists` or `no-parent`. */
+  makeCollection(path: Segments): Promise<void>;
+  /** Makes whatever is missing of `path`; others may be doing the same. Returns the paths that it made, outermost first. */
+  makeCollections(path: Segments): Promise<readonly Segments[]>;
+  /** Removes a file, or a collection with everything in it; what could not be removed is returned, not thrown. */
+  remove(path: Segments): Promise<readonly RemovalFailure[]>;
+  /** Atomic. `replace`: whatever stands at `to` goes away. */
+  move(from: Segments, to: Segments, options: { replace: boolean }): Promise<void>;
+  /** A copy of a file or of a tree; appears at `to` in one step, with nothing when it fails. `shallow`: no children. */
+  copy(from: Segments, to: Segments, options: { replace: boolean; shallow: boolean }): Promise<void>;
+  space(): Promise<Space>;
+  /** Removes temporary files whose makers are gone. */
+  sweep(): Promise<number>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,78 @@
+import type { ComponentContext } from '@weft/kernel/component';
+import { emit, type NewEvent } from '@weft/kernel/events';
+import { createBatches } from './batches.ts';
+import type { ChecksumRecord, ChecksumStore } from './checksums/checksum-store.ts';
+import type { Digests } from './checksums/digests.ts';
+import type { FileFacts } from './files/types.ts';
+import { plainPath, type Segments } from './resource-path.ts';
+
+/** What happened to the files of an area, as it is told to the world (brief dashboard-and-example A3.1). */
+export type Change =
+  /** A name came into being; files are closed besides once their content is complete. */
+  | { readonly type: 'file.created'; readonly path: Segments; readonly collection: boolean }
+  /** Content is complete under its name, new or replaced. */
+  | {
+      readonly type: 'file.closed';
+      readonly path: Segments;
+      readonly facts: FileFacts;
+      readonly digests: Digests;
+    }
+  | { readonly type: 'file.deleted'; readonly path: Segments; readonly collection: boolean }
+  | {
+      readonly type: 'file.moved';
+      readonly path: Segments;
+      readonly from: Segments;
+      readonly collection: boolean;
+    };
+
+export interface Entry {
+  /** Checksums to remember. */
+  readonly checksums?: readonly ChecksumRecord[];
+  readonly changes?: readonly Change[];
+}
+
+export interface Journal {
+  /** Resolves once the entry is committed; concurrent entries share a transaction. */
+  write(entry: Entry): Promise<void>;
+}
+
+/** Commits checksums and events of changes that the disk already holds. */
+export function createJournal(
+  context: Pick<ComponentContext<unknown>, 'database' | 'wakeUps'>,
+  site: string,
+  checksums: ChecksumStore,
+): Journal {
+  const write = createBatches<Entry>((entries) =>
+    context.database.transaction(async (tx) => {
+      await checksums.record(
+        tx,
+        entries.flatMap((entry) => entry.checksums ?? []),
+      );
+      const events = entries.flatMap((entry) => (entry.changes ?? []).map((change) => toEvent(site, change)));
+      if (events.length > 0) await emit(tx, context.wakeUps, 'storage', events);
+    }),
+  );
+  return { write };
+}
+
+/** The subject names the file across sites: `observatory:/rucio/a`. */
+function toEvent(site: string, change: Change): NewEvent {
+  const path = plainPath(change.path);
+  const subject = `${site}:${path}`;
+  switch (change.type) {
+    case 'file.closed':
+      return {
+        type: change.type,
+        subject,
+        data: { site, path, size: change.facts.size, checksums: change.digests },
+      };
+    case 'file.moved':
+      return {
+        type: change.type,
+        subject,
+        data: { site, path, from: plainPath(change.from), collection: change.collection },
+      };
+    default:
+      return { type: change.type, subject, data: { site, path, collection: change.collection } };
+  }
+}

@@ -1,0 +1,60 @@
+import { fileURLToPath } from 'node:url';
+import type { Principal } from '@weft/kernel/auth';
+import { defineComponent } from '@weft/kernel/component';
+import type { CloudEvent } from '@weft/kernel/events';
+import { z } from 'zod';
+import { printError } from './api/errors.ts';
+import { WEBDAV_METHODS } from './api/methods.ts';
+import { registerRoutes, serve } from './api/routes.ts';
+import { type StorageConfig, storageConfig } from './config.ts';
+import { mayDo } from './core/authorise.ts';
+import { openDoor } from './core/door.ts';
+
+export { type StorageConfig, storageConfig, storageSection } from './config.ts';
+
+/** WebDAV and HTTP third-party copy on storage that a site already has. One process serves one instance. */
+export const storage = defineComponent({
+  name: 'storage',
+  config: storageConfig,
+  migrations: fileURLToPath(new URL('./db/migrations', import.meta.url)),
+  daemons: [],
+  async listeners(context) {
+    const door = await openDoor(context);
+    const { config } = context;
+    return [
+      {
+        name: `door-${config.site}`,
+        host: config.listen.host,
+        port: config.listen.port,
+        url: config.url,
+        events: (principal, event) => maySee(config, principal, event),
+        options: {
+          rawBodies: true,
+          deferContinue: true,
+          methods: WEBDAV_METHODS.map((name) => ({ name, hasBody: false })),
+          printError: (error, request, reply) => {
+            reply.hijack();
+            printError(error, request.raw, reply.raw, request.log);
+          },
+          printNotFound: (request, reply) => {
+            reply.hijack();
+            return serve(door, request, reply);
+          },
+        },
+        routes: (app) => registerRoutes(app, door),
+      },
+    ];
+  },
+});
+
+export default storage;
+
+const eventData = z.object({ site: z.string(), path: z.string() });
+
+/** Events of this site, about paths that the caller may read. */
+function maySee(config: StorageConfig, principal: Principal, event: CloudEvent): boolean {
+  const data = eventData.safeParse(event.data);
+  if (!data.success || data.data.site !== config.site) return false;
+  const segments = data.data.path.split('/').filter((segment) => segment !== '');
+  return mayDo(principal, 'read-data', segments);
+}

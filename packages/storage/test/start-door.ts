@@ -1,0 +1,192 @@
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import type { IncomingHttpHeaders } from 'node:http';
+import { Agent, createServer, request as httpsRequest, type Server } from 'node:https';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { configured, type RunningComponents, settingsSchema, startComponents } from '@weft/kernel/component';
+import { type Authority, ensureAuthority } from '@weft/kernel/pki';
+import {
+  createTestIssuer,
+  startTestDatabase,
+  type TestDatabase,
+  type TestIssuer,
+} from '@weft/kernel/testing';
+import { storage, storageConfig } from '../src/index.ts';
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Buffer;
+  readonly text: string;
+}
+
+export interface Call {
+  headers?: Record<string, string | string[]>;
+  body?: string | Uint8Array;
+  /** Default: a token for everything. `null` sends none. */
+  token?: string | null;
+}
+
+/** A running storage instance, as other programs see it. */
+export interface TestDoor {
+  readonly url: string;
+  /** Folder of the only area. */
+  readonly root: string;
+  token(scope: string, claims?: Record<string, unknown>): Promise<string>;
+  call(method: string, path: string, call?: Call): Promise<Answer>;
+}
+
+export interface TestSite {
+  readonly database: TestDatabase;
+  readonly authority: Authority;
+  readonly issuer: TestIssuer;
+  readonly folder: string;
+  readonly agent: Agent;
+  /** Starts another instance; `config` goes over the defaults. */
+  startDoor(site: string, config?: Record<string, unknown>): Promise<TestDoor>;
+  /** An HTTPS server of the test's own, whose origin the doors may reach. */
+  startServer(listener: Parameters<typeof createServer>[1]): Promise<string>;
+  stop(): Promise<void>;
+}
+
+const EVERYTHING = 'storage.read:/ storage.modify:/';
+
+/** A certificate authority, an issuer and a database for the doors of one test file. */
+export async function startTestSite(): Promise<TestSite> {
+  const folder = mkdtempSync(join(tmpdir(), 'weft-door-'));
+  const database = await startTestDatabase();
+  const authority = await ensureAuthority(join(folder, 'pki'));
+  const tls = await authority.ensureServerCertificate('test', {
+    commonName: 'localhost',
+    hosts: ['localhost', '127.0.0.1'],
+  });
+  const files = { certificate: join(folder, 'server.pem'), key: join(folder, 'server.key') };
+  writeFileSync(files.certificate, tls.certificate);
+  writeFileSync(files.key, tls.key);
+  writeFileSync(join(folder, 'secret.key'), Buffer.alloc(32, 7));
+  const agent = new Agent({ ca: authority.certificate, keepAlive: true });
+  const servers: Server[] = [];
+  const running: RunningComponents[] = [];
+  // Known from the start, so that each door may reach those that start after it.
+  const ports = await Promise.all([freePort(), freePort(), freePort(), freePort()]);
+  const origins = ports.map((port) => `https://127.0.0.1:${port}`);
+
+  async function startServer(listener: Parameters<typeof createServer>[1]): Promise<string> {
+    const server = createServer({ cert: tls.certificate, key: tls.key }, listener);
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    servers.push(server);
+    const origin = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    origins.push(origin);
+    return origin;
+  }
+
+  // The issuer's documents, served under the name that stands in its tokens.
+  let documents: TestIssuer | undefined;
+  const issuerUrl = await startServer(async (request, response) => {
+    const answer = await documents?.fetch(`${issuerUrl}${request.url}`);
+    response.writeHead(answer?.status ?? 503, { 'content-type': 'application/json' });
+    response.end(await answer?.text());
+  });
+  const issuer = await createTestIssuer({ issuer: issuerUrl });
+  documents = issuer;
+
+  async function startDoor(site: string, config: Record<string, unknown> = {}): Promise<TestDoor> {
+    const port = ports.pop();
+    if (port === undefined) throw new Error('No port is left for another door.');
+    const url = `https://127.0.0.1:${port}`;
+    const root = join(folder, 'areas', site);
+    const settings = settingsSchema.parse({
+      data_folder: join(folder, 'data', site),
+      database: databaseOf(database, folder),
+      issuers: [{ issuer: issuer.issuer }],
+      secret_key_file: join(folder, 'secret.key'),
+      tls: { certificate_file: files.certificate, key_file: files.key },
+      outgoing: { allow_origins: origins, certificate_authorities: [authority.certificateFile] },
+      log: { level: process.env.WEFT_TEST_LOG ?? 'silent' },
+    });
+    const parsed = storageConfig.parse({
+      site,
+      listen: { host: '127.0.0.1', port },
+      url,
+      areas: [{ name: 'main', root }],
+      ...config,
+    });
+    running.push(await startComponents(settings, [configured(storage, parsed)], 'services'));
+    const token = (scope: string, claims: Record<string, unknown> = {}) =>
+      issuer.token({ sub: 'alice', aud: url, scope, ...claims });
+    const all = await token(EVERYTHING);
+    return {
+      url,
+      root,
+      token,
+      call: (method, path, call = {}) => send(agent, method, `${url}${path}`, { token: all, ...call }),
+    };
+  }
+
+  return {
+    database,
+    authority,
+    issuer,
+    folder,
+    agent,
+    startDoor,
+    startServer,
+    async stop() {
+      for (const components of running) await components.stop();
+      agent.destroy();
+      for (const server of servers) server.close();
+      for (const server of servers) server.closeAllConnections();
+      await database.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function databaseOf({ target }: TestDatabase, folder: string): Record<string, unknown> {
+  if (target.connection === undefined) return { url: String(target.url), connections: 6 };
+  const { host, user, database, password } = target.connection;
+  const passwordFile = join(folder, 'database.password');
+  writeFileSync(passwordFile, password.reveal());
+  return { socket_folder: host, user, database, password_file: passwordFile, connections: 6 };
+}
+
+/** One request whose target goes out exactly as written. */
+export async function send(agent: Agent, method: string, url: string, call: Call): Promise<Answer> {
+  const [, host = '', port = '', path = '/'] = /^https:\/\/([^:/]+):(\d+)(.*)$/.exec(url) ?? [];
+  const body = call.body === undefined ? undefined : Buffer.from(call.body);
+  const request = httpsRequest({
+    agent,
+    host,
+    port,
+    path,
+    method,
+    headers: {
+      ...(call.token ? { authorization: `Bearer ${call.token}` } : {}),
+      ...(body ? { 'content-length': String(body.length) } : {}),
+      ...call.headers,
+    },
+  });
+  request.end(body);
+  const [response] = await once(request, 'response');
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk);
+  const whole = Buffer.concat(chunks);
+  return { status: response.statusCode, headers: response.headers, body: whole, text: whole.toString() };
+}
+
+async function freePort(): Promise<number> {
+  const server = createTcpServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** What unfinished uploads have left in an area: nothing, when all is well. */
+export function unfinished(root: string): string[] {
+  return readdirSync(join(root, '.weft-staging'));
+}
