@@ -40,8 +40,12 @@ export function createEventParser(): (text: string) => EventFrame[] {
       const line = rest.slice(0, end.index);
       rest = rest.slice(end.index + end[0].length);
       if (line === '') {
-        if (data.length > 0)
+        if (data.length > 0) {
           frames.push({ event: event === '' ? 'message' : event, data: data.join('\n'), id });
+        } else if (id !== lastId) {
+          frames.push({ event: '', data: '', id });
+        }
+        lastId = id;
         event = '';
         data = [];
         continue;

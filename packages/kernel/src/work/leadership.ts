@@ -64,9 +64,9 @@ function createLeadership(database: Database, log: Logger): Leadership {
             leads: boolean;
           }>`select pg_try_advisory_lock(hashtextextended(${`weft leader ${name}`}, 0)) as leads`;
       const { rows } = await statement.execute(session.connection);
-      if (rows[0]?.leads !== true) return false;
-      session.held.add(name);
-      return true;
+      if (rows[0]?.leads === true) session.held.add(name);
+      else if (session.held.size === 0) await close();
+      return rows[0]?.leads === true;
     } catch (error) {
       log.debug({ reason: describeError(error) }, 'leadership is lost with its connection');
       await close();
