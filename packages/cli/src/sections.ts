@@ -1,3 +1,4 @@
+import { audiencesOf } from './audiences.ts';
 import { CLI_CLIENT, type Surroundings } from './embedded.ts';
 import { SITES } from './federation.ts';
 
@@ -24,6 +25,7 @@ function identitySection({ ports, endpoints, subjectOf, secretFileOf, cliKey }: 
   const computes = Object.values(endpoints.sites).flatMap(({ compute }) => (compute ? [compute] : []));
   const computeScopes = ['compute.read', 'compute.create', 'compute.cancel', 'compute.modify'];
   const storageScopes = ['storage.read:/', 'storage.create:/', 'storage.modify:/', 'storage.stage:/'];
+  const everything = audiencesOf(endpoints);
   const client = (id: string, more: Record<string, unknown>) => ({
     id,
     secret_file: secretFileOf(id),
@@ -114,7 +116,13 @@ function identitySection({ ports, endpoints, subjectOf, secretFileOf, cliKey }: 
       }),
       client('transfer', { resources: [endpoints.transfer] }),
       client('accounting', { resources: [endpoints.accounting] }),
-      { id: CLI_CLIENT, jwk: cliKey, grants: ['urn:ietf:params:oauth:grant-type:jwt-bearer'], resources: [] },
+      {
+        id: CLI_CLIENT,
+        jwk: cliKey,
+        grants: ['urn:ietf:params:oauth:grant-type:jwt-bearer'],
+        // What a user gets is bounded by the user's own scopes.
+        allow: [{ audience: everything, scopes: [...userScopes, ...storageScopes, ...computeScopes] }],
+      },
     ],
     alise: {
       listen: listen(ports.identity),
@@ -155,7 +163,11 @@ function datalakeSection({ endpoints, ports, subjectOf }: Surroundings) {
 }
 
 function transferSection({ endpoints, ports }: Surroundings) {
-  return { listen: listen(ports.transfer), url: endpoints.transfer };
+  return {
+    listen: listen(ports.transfer),
+    url: endpoints.transfer,
+    vo_of_issuer: { [endpoints.issuer]: 'weft' },
+  };
 }
 
 function orchestratorSection({ endpoints, ports }: Surroundings) {

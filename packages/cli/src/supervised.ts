@@ -9,6 +9,9 @@ export const childMessageSchema = z.discriminatedUnion('type', [
 
 type ChildMessage = z.output<typeof childMessageSchema>;
 
+/** Set for the children of a supervisor, which live and die with it. */
+export const SUPERVISED = 'WEFT_SUPERVISED';
+
 /** After losing the supervisor a child has this long to drain: children end within a second (DESIGN "Processes"). */
 const ORPHAN_MILLISECONDS = 800;
 
@@ -17,7 +20,7 @@ const ORPHAN_MILLISECONDS = 800;
  * when `start` is done or why it failed.
  */
 export async function runUntilStopped(start: () => Promise<{ stop(): Promise<void> }>): Promise<void> {
-  const supervised = process.send !== undefined;
+  const supervised = process.env[SUPERVISED] !== undefined;
   const asked = Promise.withResolvers<'signal' | 'orphaned'>();
   process.on('SIGTERM', () => asked.resolve('signal'));
   // ^C reaches the whole process group; under a supervisor it is the supervisor that decides.

@@ -12,7 +12,7 @@ import {
   removeInstanceState,
   writeInstanceState,
 } from './instance-state.ts';
-import { childMessageSchema } from './supervised.ts';
+import { childMessageSchema, SUPERVISED } from './supervised.ts';
 
 /** How long a child may take to drain before it is killed. */
 const DRAIN_MILLISECONDS = 10_000;
@@ -109,7 +109,7 @@ export async function startInstance(
     const output = openSync(path.join(folder.logs, `${child.plan.name}.log`), 'a', 0o600);
     const spawned = spawn(process.execPath, [...process.execArgv, ...child.plan.arguments], {
       stdio: ['ignore', output, output, 'ipc'],
-      env: { ...process.env, WEFT_SUPERVISED: '1' },
+      env: { ...process.env, [SUPERVISED]: '1' },
     });
     closeSync(output);
     child.process = spawned;

@@ -5,17 +5,9 @@ import { requestUserToken } from '@weft/identity/client';
 import { ExitError } from '@weft/kernel/errors';
 import { createGuardedFetch } from '@weft/kernel/http';
 import { importJWK, SignJWT } from 'jose';
+import { audiencesOf } from './audiences.ts';
 import type { DataFolder } from './data-folder.ts';
 import { CLI_CLIENT, type Endpoints } from './embedded.ts';
-
-/** Every audience of the instance's components: the default of `weft token`, never a wildcard. */
-export function audiencesOf(endpoints: Endpoints): string[] {
-  const { datalake, transfer, identity, orchestrator, accounting, sites } = endpoints;
-  const siteUrls = Object.values(sites).flatMap(({ storage, compute }) =>
-    compute ? [storage, compute] : [storage],
-  );
-  return [datalake, transfer, identity, orchestrator, accounting, ...siteUrls];
-}
 
 /**
  * A token for a user of the embedded issuer: an assertion signed with the data folder's key (RFC 7523), which the issuer's
@@ -48,7 +40,7 @@ export async function userToken(
     .sign(await importJWK(stored, 'ES256'));
   const fetch = createGuardedFetch({ allowOrigins: [endpoints.issuer], certificateAuthorities: [authority] });
   try {
-    const { access_token } = await requestUserToken({
+    const { accessToken } = await requestUserToken({
       issuer: endpoints.issuer,
       fetch,
       clientId: CLI_CLIENT,
@@ -56,7 +48,7 @@ export async function userToken(
       ...(request.scope === undefined ? {} : { scope: request.scope }),
       audience: request.audience ?? audiencesOf(endpoints).join(' '),
     });
-    return access_token;
+    return accessToken;
   } finally {
     await fetch.close();
   }

@@ -88,7 +88,7 @@ async function detach(names: readonly string[], options: UpOptions, folder: Data
       ...(options.portBase === undefined ? [] : ['--port-base', String(options.portBase)]),
       ...(options.without === undefined ? [] : ['--without', options.without]),
     ],
-    { detached: true, stdio: ['ignore', output, output, 'ipc'], env: { ...process.env, WEFT_DETACHED: '1' } },
+    { detached: true, stdio: ['ignore', output, output, 'ipc'] },
   );
   await new Promise<void>((resolve, reject) => {
     child.on('message', (raw) => {
