@@ -9,7 +9,7 @@ import type { Principal, TokenVerifier } from './types.ts';
  * @throws {WeftError} `invalid`, code `invalid_request`: more than one header, or no token after `Bearer`.
  */
 export function readBearer(request: FastifyRequest): string | undefined {
-  const headers = request.raw.headersDistinct.authorization ?? [];
+  const headers = authorizationHeaders(request.raw.rawHeaders);
   const [header] = headers;
   if (header === undefined) return undefined;
   if (headers.length > 1)
@@ -21,6 +21,13 @@ export function readBearer(request: FastifyRequest): string | undefined {
     throw new WeftError('invalid', 'invalid_request', 'The Authorization header has no usable bearer token.');
   }
   return token;
+}
+
+/** Every `Authorization` header; Node itself would keep the first and hide the others. */
+function authorizationHeaders(rawHeaders: readonly string[]): string[] {
+  return rawHeaders.filter(
+    (_, index) => index % 2 === 1 && rawHeaders[index - 1]?.toLowerCase() === 'authorization',
+  );
 }
 
 /**
