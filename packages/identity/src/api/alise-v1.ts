@@ -1,0 +1,195 @@
+import { authenticate, readBearer, type TokenVerifier } from '@weft/kernel/auth';
+import type { Database } from '@weft/kernel/database';
+import { WeftError } from '@weft/kernel/errors';
+import { type ErrorPrinter, toHttpFailure } from '@weft/kernel/http';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { findApiKey } from '../core/api-keys.ts';
+import {
+  type AccountMapping,
+  findMapping,
+  findProviders,
+  type LinkedIdentity,
+  siteExists,
+} from '../core/mappings.ts';
+import type { IdentityTables } from '../db/schema.ts';
+
+/** The version of ALISE whose answers these are. */
+const ALISE_VERSION = '1.1.5';
+
+export interface AliseOptions {
+  database: Database;
+  verifier: TokenVerifier;
+  /** The audience of service tokens. */
+  url: string;
+}
+
+interface SiteParams {
+  site: string;
+}
+
+/**
+ * The ALISE REST API v1 (brief alise-aai 2.1). A look-up needs an API key of the site, or a token with the scope
+ * `alise.mapping:<site>`, which the original does not know.
+ */
+export function registerAliseV1(app: FastifyInstance, { database, verifier, url }: AliseOptions): void {
+  const sql = database.withTables<IdentityTables>();
+
+  async function requireReader(request: FastifyRequest, site: string): Promise<void> {
+    const key = presentedKey(request);
+    if (key !== undefined && (await findApiKey(sql, site, key)) !== undefined) return;
+    if (key === undefined || key.includes('.')) {
+      const principal = await authenticate(request, verifier, [url]);
+      if (principal.scopes.has(`alise.mapping:${site}`)) return;
+    }
+    throw new WeftError('unauthenticated', 'invalid', 'invalid apikey');
+  }
+
+  app.get<{ Params: SiteParams & { iss: string; sub: string } }>(
+    '/api/v1/target/:site/mapping/issuer/:iss/user/:sub',
+    async (request, reply) => {
+      const { site, iss, sub } = request.params;
+      await requireReader(request, site);
+      const query = {
+        issuers: issuerSpellings(iss),
+        subjects: subjectSpellings(sub, lastSegment(request.rawTarget)),
+        includeInternal: false,
+      };
+      const mapping = requireMapping(await findMapping(sql, site, query));
+      return reply.headers(PRIVATE).send(print(mapping));
+    },
+  );
+
+  app.get<{ Params: SiteParams & { identity: string } }>(
+    '/api/v1/:site/get_mappings/:identity',
+    async (request, reply) => {
+      const { site, identity } = request.params;
+      await requireReader(request, site);
+      const at = identity.lastIndexOf('@');
+      if (at < 0) throw notMapped();
+      const issuers = issuerSpellings(identity.slice(at + 1));
+      const query = {
+        issuers,
+        subjects: subjectSpellings(
+          identity.slice(0, at),
+          lastSegment(request.rawTarget).split('@', 1)[0] ?? '',
+        ),
+        includeInternal: true,
+      };
+      return reply.headers(PRIVATE).send(print(requireMapping(await findMapping(sql, site, query))));
+    },
+  );
+
+  app.get<{ Params: SiteParams & { apikey: string } }>(
+    '/api/v1/target/:site/validate_apikey/:apikey',
+    async ({ params: { site, apikey } }, reply) =>
+      reply.headers(PRIVATE).send({ apikey: (await findApiKey(sql, site, apikey)) !== undefined }),
+  );
+
+  app.get<{ Params: SiteParams }>('/api/v1/:site/all_my_mappings_raw', async (request, reply) => {
+    const { site } = request.params;
+    if (!(await siteExists(sql, site)))
+      throw new WeftError('not-found', 'not-found', `There is no site ${site}.`);
+    const { issuer, subject } = await authenticate(request, verifier, [url]);
+    const mapping = await findMapping(sql, site, {
+      issuers: [issuer],
+      subjects: [subject],
+      includeInternal: true,
+    });
+    return reply.headers(PRIVATE).send(print(requireMapping(mapping)));
+  });
+
+  app.get('/api/v1/alise/supported_issuers', async (_request, reply) =>
+    reply.header('x-alise-version', ALISE_VERSION).send({ supported_issuers: await findProviders(sql) }),
+  );
+
+  app.get('/api/v1/version', async (_request, reply) =>
+    reply.type('application/json').send(JSON.stringify(ALISE_VERSION)),
+  );
+
+  app.get('/api/v1/authenticated', async (request, reply) => {
+    if (readBearer(request) === undefined)
+      throw new WeftError('forbidden', 'not-authenticated', 'Not authenticated');
+    await authenticate(request, verifier, [url]);
+    return reply.type('application/json').send(JSON.stringify('This worked: there was a valid login'));
+  });
+}
+
+/** Personal data: never for shared caches, whatever the original says. */
+const PRIVATE = { 'cache-control': 'private, no-store', 'x-alise-version': ALISE_VERSION };
+
+/** The key in the query, as the original wants it, or in a header, where it does not end up in logs. */
+function presentedKey(request: FastifyRequest): string | undefined {
+  const { apikey } = request.query as { apikey?: unknown };
+  if (typeof apikey === 'string') return apikey;
+  const header = request.headers['x-api-key'];
+  if (typeof header === 'string') return header;
+  const match = /^(?:Bearer|ApiKey)\s+(\S+)$/i.exec(request.headers.authorization ?? '');
+  return match?.[1];
+}
+
+/** The issuer as it came, and once more decoded where that gives a URL: some proxies and clients encode twice. */
+function issuerSpellings(iss: string): string[] {
+  const once = decodeOnce(iss);
+  return once !== iss && URL.canParse(once) ? [iss, once] : [iss];
+}
+
+/**
+ * The subject as it came; as Python's `quote_plus` wrote it (Teapot), where `+` is a space; and decoded a second time, as
+ * the original does (brief alise-aai 2.1, 8.2).
+ */
+function subjectSpellings(sub: string, raw: string): string[] {
+  return [...new Set([sub, decodeForm(raw), decodeForm(sub)])];
+}
+
+/** The last segment of a request target, not decoded. */
+function lastSegment(target: string): string {
+  const path = target.split('?', 1)[0] ?? '';
+  return path.slice(path.lastIndexOf('/') + 1);
+}
+
+function decodeForm(text: string): string {
+  return decodeOnce(text.replace(/\+/g, ' '));
+}
+
+function decodeOnce(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch (error) {
+    if (error instanceof URIError) return text;
+    throw error;
+  }
+}
+
+function notMapped(): WeftError {
+  return new WeftError('unauthenticated', 'not-mapped', 'no such user');
+}
+
+function requireMapping(mapping: AccountMapping | undefined): AccountMapping {
+  if (mapping === undefined) throw notMapped();
+  return mapping;
+}
+
+function print({ username, internal, external }: AccountMapping) {
+  return { internal: { ...printIdentity(internal), username }, external: external.map(printIdentity) };
+}
+
+function printIdentity({ subject, issuer, displayName, lastSeen }: LinkedIdentity) {
+  return {
+    sub: subject,
+    iss: issuer,
+    last_seen: Math.floor(lastSeen.getTime() / 1000),
+    display_name: displayName ?? subject,
+  };
+}
+
+/** The bodies of FastAPI that ALISE's clients know. */
+export const printAliseError: ErrorPrinter = (error, _request, reply) => {
+  const { status, code, message } = toHttpFailure(error);
+  if (code === 'not-authenticated') return void reply.code(403).send({ detail: message });
+  const detail =
+    status === 401 && code !== 'not-mapped'
+      ? { msg: 'invalid apikey', type: 'invalid' }
+      : { msg: message, type: code };
+  if (status === 401 && code !== 'not-mapped') reply.header('www-authenticate', 'Bearer realm="alise"');
+  return void reply.code(status).send({ detail: [detail] });
+};

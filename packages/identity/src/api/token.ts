@@ -1,0 +1,103 @@
+import { WeftError } from '@weft/kernel/errors';
+import type { FastifyInstance } from 'fastify';
+import { type RequestOrigin, recordAudit } from '../core/audit.ts';
+import { authenticateClient } from '../core/clients.ts';
+import { grantClientCredentials } from '../core/grants/client-credentials.ts';
+import { grantJwtBearer } from '../core/grants/jwt-bearer.ts';
+import { grantRefreshToken } from '../core/grants/refresh-token.ts';
+import { grantTokenExchange } from '../core/grants/token-exchange.ts';
+import { oauthError } from '../core/oauth-error.ts';
+import type { Realm } from '../core/realm.ts';
+import {
+  readTokenRequest,
+  requiredParameter,
+  type TokenGrant,
+  type TokenRequest,
+} from '../core/token-grant.ts';
+import type { IdentityTables } from '../db/schema.ts';
+import { formOf, originOf, presentedClient } from './oauth-dialect.ts';
+
+const GRANTS: ReadonlyMap<string, (realm: Realm, request: TokenRequest) => Promise<TokenGrant>> = new Map([
+  ['client_credentials', grantClientCredentials],
+  ['refresh_token', grantRefreshToken],
+  ['urn:ietf:params:oauth:grant-type:token-exchange', grantTokenExchange],
+  ['urn:ietf:params:oauth:grant-type:jwt-bearer', grantJwtBearer],
+]);
+
+/** `POST /token`: every grant, one audit row each. */
+export function registerToken(app: FastifyInstance, realm: Realm): void {
+  app.post('/token', async (request, reply) => {
+    const form = formOf(request);
+    const presented = presentedClient(request, form);
+    const origin = originOf(request);
+    const grantType = requiredParameter(form, 'grant_type');
+    try {
+      const client = await authenticateClient(
+        realm.database.withTables<IdentityTables>(),
+        realm.name,
+        presented,
+      );
+      const grant = GRANTS.get(grantType);
+      if (grant === undefined) throw oauthError('unsupported_grant_type', 'This grant is not offered.');
+      const granted = await grant(realm, readTokenRequest(client, form, origin));
+      await auditGrant(realm, client.id, grantType, granted, origin);
+      return reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' }).send(print(granted));
+    } catch (error) {
+      if (error instanceof WeftError)
+        await auditRefusal(realm, presented?.id ?? '-', grantType, error, origin);
+      throw error;
+    }
+  });
+}
+
+function print(granted: TokenGrant): Record<string, unknown> {
+  return {
+    access_token: granted.accessToken,
+    token_type: 'Bearer',
+    expires_in: granted.expiresInSeconds,
+    scope: granted.scopes.join(' '),
+    ...(granted.refreshToken === undefined ? {} : { refresh_token: granted.refreshToken }),
+    ...(granted.issuedTokenType === undefined ? {} : { issued_token_type: granted.issuedTokenType }),
+  };
+}
+
+async function auditGrant(
+  realm: Realm,
+  actor: string,
+  grantType: string,
+  granted: TokenGrant,
+  origin: RequestOrigin,
+) {
+  await recordAudit(realm.database.withTables<IdentityTables>(), {
+    realm: realm.name,
+    actor,
+    action: `token.${shortName(grantType)}`,
+    object: granted.subject,
+    decision: 'granted',
+    reason: granted.scopes.join(' '),
+    origin,
+  });
+}
+
+async function auditRefusal(
+  realm: Realm,
+  actor: string,
+  grantType: string,
+  error: WeftError,
+  origin: RequestOrigin,
+) {
+  await recordAudit(realm.database.withTables<IdentityTables>(), {
+    realm: realm.name,
+    actor,
+    action: `token.${shortName(grantType)}`,
+    object: '-',
+    decision: 'refused',
+    reason: `${error.code}: ${error.message}`,
+    origin,
+  });
+}
+
+/** `urn:ietf:params:oauth:grant-type:token-exchange` → `token-exchange` */
+function shortName(grantType: string): string {
+  return grantType.slice(grantType.lastIndexOf(':') + 1).slice(0, 40);
+}

@@ -1,0 +1,175 @@
+import { baseUrlSchema, listenSchema, secretSchema } from '@weft/kernel/config';
+import { z } from 'zod';
+
+const scopesSchema = z
+  .array(
+    z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/, 'a scope is printable ASCII without spaces and quotes'),
+  )
+  .default([]);
+
+const audiencesSchema = z
+  .union([z.string().min(1), z.array(z.string().min(1))])
+  .transform((audience) => (typeof audience === 'string' ? [audience] : audience));
+
+const groupSchema = z.string().regex(/^(\/[a-zA-Z0-9][a-zA-Z0-9_.-]*)+$/, 'a group looks like /vo/group');
+
+const userSchema = z.strictObject({
+  username: z.string().min(1).describe('What the person is called here; unique'),
+  subject: z
+    .string()
+    .regex(/^[\x20-\x7e]{1,255}$/)
+    .describe('`sub` of the tokens: opaque, never given to anybody else'),
+  name: z.string().optional(),
+  email: z.email().optional(),
+  groups: z.array(groupSchema).default([]).describe('Default groups of `wlcg.groups`, in order'),
+  optional_groups: z
+    .array(groupSchema)
+    .default([])
+    .describe('Groups that appear only when a token request names them'),
+  entitlements: z.array(z.string()).default([]).describe('`eduperson_entitlement`'),
+  scopes: scopesSchema.describe(
+    'Scopes that the user may have besides openid, profile, email, …; `name:*` is a pattern',
+  ),
+});
+
+const allowanceSchema = z
+  .strictObject({ audience: audiencesSchema.describe('One or several; `*` is any'), scopes: scopesSchema })
+  .transform(({ audience, scopes }) => ({ audiences: audience, scopes }));
+
+const exchangeSchema = z
+  .strictObject({
+    audience: audiencesSchema,
+    scopes: scopesSchema.describe('The most that this client gets for the audience'),
+    extras: scopesSchema.describe('Scopes that it gets although the subject token lacks them'),
+    offline: z.boolean().default(false).describe('May it get a refresh token (`offline_access`)'),
+  })
+  .transform(({ audience, ...rest }) => ({ audiences: audience, ...rest }));
+
+/** Grant types by their names on the wire (RFC 6749, 7523, 8628, 8693). */
+export const GRANT_TYPES = [
+  'client_credentials',
+  'refresh_token',
+  'authorization_code',
+  'urn:ietf:params:oauth:grant-type:device_code',
+  'urn:ietf:params:oauth:grant-type:token-exchange',
+  'urn:ietf:params:oauth:grant-type:jwt-bearer',
+] as const;
+
+export type GrantType = (typeof GRANT_TYPES)[number];
+
+const clientSchema = z
+  .strictObject({
+    id: z.string().regex(/^[\x21-\x39\x3b-\x7e]{1,255}$/, 'printable ASCII without spaces and colons'),
+    name: z.string().optional().describe('Shown to people; default: the id'),
+    secret: secretSchema.optional(),
+    secret_file: z.string().optional().describe('File that holds the secret alone'),
+    jwk: z
+      .looseObject({ kty: z.enum(['RSA', 'EC']) })
+      .optional()
+      .describe('Public key that signs assertions'),
+    jwk_file: z.string().optional().describe('File with that key as JSON; private members are ignored'),
+    grants: z.array(z.enum(GRANT_TYPES)).default([]),
+    redirect_uris: z.array(z.string()).default([]),
+    resources: z.array(z.string()).default([]).describe('Audiences that the client itself answers to'),
+    allow: z
+      .array(allowanceSchema)
+      .default([])
+      .describe('Audiences and scopes that it may ask for; nothing else'),
+    exchange: z
+      .array(exchangeSchema)
+      .default([])
+      .describe("What it may get for a user's token; nothing else"),
+  })
+  .refine((client) => !client.grants.includes('client_credentials') || client.secret || client.secret_file, {
+    message: 'client_credentials needs secret or secret_file',
+  });
+
+const realmShape = {
+  listen: listenSchema,
+  url: baseUrlSchema.describe('The issuer, byte for byte as in `iss`; at the root of a host'),
+  developmentProfile: z
+    .boolean()
+    .default(false)
+    .describe('Seeded users and the JWT bearer grant of weft-cli; only on loopback'),
+  access_token_seconds: z
+    .int()
+    .min(60)
+    .max(6 * 3600)
+    .default(3600),
+  refresh_token_days: z.int().min(1).max(400).default(30),
+  refresh_grace_seconds: z
+    .int()
+    .min(0)
+    .max(86_400)
+    .default(60)
+    .describe('How long a rotated refresh token stays good'),
+  profile_claims: z
+    .array(z.enum(['preferred_username', 'name', 'email', 'groups']))
+    .default(['preferred_username'])
+    .describe('Claims that access tokens carry when their scope (profile, email) was granted'),
+  users: z.array(userSchema).default([]),
+  clients: z.array(clientSchema).default([]),
+};
+
+const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/;
+const onLoopback = (realm: { developmentProfile: boolean; listen: { host: string } }) =>
+  !realm.developmentProfile || LOOPBACK.test(realm.listen.host);
+const LOOPBACK_ONLY = {
+  message:
+    'developmentProfile is refused on an address that others can reach: set listen.host to 127.0.0.1, or switch it off',
+  path: ['developmentProfile'],
+};
+
+const realmSchema = z.strictObject(realmShape).refine(onLoopback, LOOPBACK_ONLY);
+
+const federatedSchema = z.strictObject({ issuer: z.string().min(1), subject: z.string().min(1).max(255) });
+const providerSchema = z.strictObject({ name: z.string().min(1), issuer: z.string().min(1) });
+
+const siteSchema = z.strictObject({
+  name: z.string().regex(/^[a-z0-9][a-z0-9_-]*$/i),
+  internal: z.array(providerSchema).default([]).describe("The site's own providers"),
+  external: z.array(providerSchema).default([]).describe('Community providers'),
+  links: z
+    .array(
+      z.strictObject({
+        username: z.string().regex(/^[a-z_][a-z0-9_.-]{0,63}$/, 'a Unix user name'),
+        uid: z.int().min(0).optional(),
+        gid: z.int().min(0).optional(),
+        display_name: z.string().optional(),
+        internal: federatedSchema.optional().describe('Who the account is at the site’s own provider'),
+        external: z.array(federatedSchema).default([]),
+      }),
+    )
+    .default([])
+    .describe('Links that the administrator makes; people make theirs in the browser'),
+  api_keys: z
+    .array(
+      z.strictObject({
+        name: z.string().min(1),
+        secret: secretSchema.optional(),
+        secret_file: z.string().optional(),
+      }),
+    )
+    .default([]),
+});
+
+const aliseSchema = z.strictObject({
+  listen: listenSchema,
+  url: baseUrlSchema,
+  sites: z.array(siteSchema).default([]),
+});
+
+export const configSchema = z
+  .strictObject({
+    ...realmShape,
+    community: realmSchema.optional().describe('A second issuer, with users and keys of its own'),
+    alise: aliseSchema.optional().describe('Account linking'),
+  })
+  .refine(onLoopback, LOOPBACK_ONLY);
+
+export type IdentityConfig = z.output<typeof configSchema>;
+export type RealmConfig = z.output<typeof realmSchema>;
+export type UserConfig = RealmConfig['users'][number];
+export type ClientConfig = RealmConfig['clients'][number];
+export type AliseConfig = z.output<typeof aliseSchema>;
+export type SiteConfig = AliseConfig['sites'][number];

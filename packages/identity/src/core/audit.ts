@@ -1,0 +1,41 @@
+import type { Sql } from '@weft/kernel/database';
+import type { IdentityTables } from '../db/schema.ts';
+
+/** Where a request came from; stands in every audit row that it causes. */
+export interface RequestOrigin {
+  readonly requestId: string;
+  readonly address: string;
+}
+
+export interface AuditEntry {
+  realm: string | null;
+  /** Client id, user name, or `configuration`. */
+  actor: string;
+  /** `token.issue`, `token.revoke`, `mapping.look-up`, `key.rotate`, … */
+  action: string;
+  /** What it was done to: `sub`, a link, a key. Never a credential. */
+  object: string;
+  decision: 'granted' | 'refused';
+  /** The code of a refusal, or what was granted. */
+  reason?: string;
+  origin?: RequestOrigin;
+}
+
+const LONGEST_TEXT = 1000;
+
+/** Appends to the audit log; nothing ever changes or removes a row before its retention ends. */
+export async function recordAudit(sql: Sql<IdentityTables>, entry: AuditEntry): Promise<void> {
+  await sql
+    .insertInto('identity.audit')
+    .values({
+      realm: entry.realm,
+      actor: entry.actor.slice(0, LONGEST_TEXT),
+      action: entry.action,
+      object: entry.object.slice(0, LONGEST_TEXT),
+      decision: entry.decision,
+      reason: entry.reason?.slice(0, LONGEST_TEXT) ?? null,
+      request_id: entry.origin?.requestId ?? null,
+      address: entry.origin?.address ?? null,
+    })
+    .execute();
+}

@@ -1,0 +1,82 @@
+import type { Sql } from '@weft/kernel/database';
+import type { GrantType } from '../config.ts';
+import type { Allowance, ExchangeAllowance, IdentityTables, PublicJwk } from '../db/schema.ts';
+import { secretMatches } from './hashes.ts';
+import { oauthError } from './oauth-error.ts';
+
+export interface Client {
+  readonly id: string;
+  readonly name: string;
+  /** Without a secret a client is public: anybody may say that name. */
+  readonly secretHash: Buffer | undefined;
+  readonly publicJwk: PublicJwk | undefined;
+  readonly grants: readonly string[];
+  readonly resources: readonly string[];
+  readonly redirectUris: readonly string[];
+  readonly allow: readonly Allowance[];
+  readonly exchange: readonly ExchangeAllowance[];
+}
+
+/** What a request says about its client; `secret` is empty when it names a public one by Basic with no password. */
+export interface PresentedClient {
+  readonly id: string;
+  readonly secret: string;
+}
+
+export async function findClient(
+  sql: Sql<IdentityTables>,
+  realm: string,
+  id: string,
+): Promise<Client | undefined> {
+  const row = await sql
+    .selectFrom('identity.clients')
+    .selectAll()
+    .where('realm', '=', realm)
+    .where('id', '=', id)
+    .where('suspended_at', 'is', null)
+    .executeTakeFirst();
+  if (row === undefined) return undefined;
+  return {
+    id: row.id,
+    name: row.name,
+    secretHash: row.secret_hash ?? undefined,
+    publicJwk: row.public_jwk ?? undefined,
+    grants: row.grants,
+    resources: row.resources,
+    redirectUris: row.redirect_uris,
+    allow: row.allow,
+    exchange: row.exchange,
+  };
+}
+
+/**
+ * The client that a request comes from. A client with a secret must present it; a public client presents none (an empty
+ * password is none: oidc-agent sends one).
+ *
+ * @throws {WeftError} `invalid_client`, with one text for every cause.
+ */
+export async function authenticateClient(
+  sql: Sql<IdentityTables>,
+  realm: string,
+  presented: PresentedClient | undefined,
+): Promise<Client> {
+  const client = presented === undefined ? undefined : await findClient(sql, realm, presented.id);
+  const known = client?.secretHash;
+  const good =
+    presented !== undefined &&
+    client !== undefined &&
+    (known === undefined ? presented.secret === '' : secretMatches(presented.secret, known));
+  if (!good) throw oauthError('invalid_client', 'Client authentication failed.');
+  return client;
+}
+
+/** @throws {WeftError} `unauthorized_client` */
+export function requireGrant(client: Client, grant: GrantType): void {
+  if (!client.grants.includes(grant))
+    throw oauthError('unauthorized_client', `The client may not use the grant ${grant}.`);
+}
+
+/** @throws {WeftError} `invalid_client` for public clients, where a secret is the only thing that proves anything. */
+export function requireConfidential(client: Client): void {
+  if (client.secretHash === undefined) throw oauthError('invalid_client', 'Client authentication failed.');
+}

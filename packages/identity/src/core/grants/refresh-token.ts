@@ -1,0 +1,87 @@
+import { scopeWithin } from '@weft/kernel/auth';
+import type { IdentityTables } from '../../db/schema.ts';
+import { signAccessToken } from '../access-token.ts';
+import { requireGrant } from '../clients.ts';
+import { isCovered, requireSomeScope, scopesAllowed } from '../granted-scopes.ts';
+import { oauthError } from '../oauth-error.ts';
+import type { Realm } from '../realm.ts';
+import { type LiveRefreshToken, useRefreshToken } from '../refresh-tokens.ts';
+import { requiredParameter, type TokenGrant, type TokenRequest } from '../token-grant.ts';
+import { userMay } from '../user-scopes.ts';
+import { findOwner, type TokenOwner } from '../users.ts';
+
+/**
+ * A new access token from a refresh token (RFC 6749 6), with the same scopes or narrower ones. Rights are looked up again,
+ * so that what was taken away meanwhile from the user or from the client is gone. Public clients get a new refresh token
+ * each time; confidential ones keep theirs, which is no good without their secret.
+ */
+export async function grantRefreshToken(realm: Realm, request: TokenRequest): Promise<TokenGrant> {
+  const { client, parameters } = request;
+  requireGrant(client, 'refresh_token');
+  const refreshToken = requiredParameter(parameters, 'refresh_token');
+  const live = await useRefreshToken(realm, refreshToken, client.id, client.secretHash === undefined);
+  const owner = await findOwner(realm.database.withTables<IdentityTables>(), realm.name, live.subject);
+  if (owner === undefined) throw oauthError('invalid_grant', 'The user is suspended or unknown.');
+
+  const audiences = narrowAudiences(request.audiences, live, realm.issuer);
+  const requested = narrowScopes(request.scopes, live);
+  const scopes = stillAllowed(request, owner, live, requested, audiences);
+  requireSomeScope(requested, scopes);
+  const { token, expiresInSeconds } = await signAccessToken(realm, {
+    owner,
+    clientId: client.id,
+    audiences,
+    scopes,
+    actors: live.actors,
+  });
+  return {
+    subject: owner.subject,
+    accessToken: token,
+    expiresInSeconds,
+    scopes,
+    ...(live.successor === undefined ? {} : { refreshToken: live.successor }),
+  };
+}
+
+/** RFC 8707 2.2: not more than was granted, if anything in particular was granted. */
+function narrowAudiences(
+  requested: readonly string[],
+  live: LiveRefreshToken,
+  issuer: string,
+): readonly string[] {
+  if (requested.length === 0) return live.audiences.length === 0 ? [issuer] : live.audiences;
+  const beyond =
+    live.audiences.length === 0
+      ? undefined
+      : requested.find((audience) => !live.audiences.includes(audience));
+  if (beyond !== undefined)
+    throw oauthError('invalid_target', `The refresh token was not granted for the audience ${beyond}.`);
+  return requested;
+}
+
+function narrowScopes(requested: readonly string[], live: LiveRefreshToken): readonly string[] {
+  if (requested.length === 0) return live.scopes;
+  const beyond = requested.find((scope) => !live.scopes.some((granted) => scopeWithin(scope, granted)));
+  if (beyond !== undefined)
+    throw oauthError('invalid_scope', `The refresh token was not granted the scope ${beyond}.`);
+  return requested;
+}
+
+function stillAllowed(
+  { client, audiences: named }: TokenRequest,
+  { user }: TokenOwner,
+  live: LiveRefreshToken,
+  requested: readonly string[],
+  audiences: readonly string[],
+): string[] {
+  const exchanged = live.actors.length > 0;
+  const extras = exchanged ? client.exchange.flatMap((policy) => policy.extras) : [];
+  const users = requested.filter(
+    (scope) => user === undefined || userMay(user, scope) || isCovered(scope, extras),
+  );
+  const offline = users.filter((scope) => scope === 'offline_access');
+  const rest = users.filter((scope) => scope !== 'offline_access');
+  if (exchanged) return [...scopesAllowed(rest, audiences, client.exchange), ...offline];
+  const checked = named.length === 0 && live.audiences.length === 0 ? [] : audiences;
+  return [...scopesAllowed(rest, checked, client.allow), ...offline];
+}

@@ -1,0 +1,110 @@
+import type { Sql } from '@weft/kernel/database';
+import { sql } from 'kysely';
+import type { IdentityTables } from '../db/schema.ts';
+
+export interface LinkedIdentity {
+  readonly subject: string;
+  readonly issuer: string;
+  readonly displayName: string | undefined;
+  readonly lastSeen: Date;
+}
+
+/** A local account with every identity that is linked to it. */
+export interface AccountMapping {
+  readonly username: string;
+  readonly internal: LinkedIdentity;
+  readonly external: readonly LinkedIdentity[];
+}
+
+/** Which identity is asked for: spellings of its issuer (URL or hash) and of its subject, in the order of trial. */
+export interface IdentityQuery {
+  readonly issuers: readonly string[];
+  readonly subjects: readonly string[];
+  /** The deprecated look-up finds accounts by their own identity too. */
+  readonly includeInternal: boolean;
+}
+
+interface Row {
+  username: string;
+  kind: 'internal' | 'external';
+  subject: string;
+  issuer: string;
+  display_name: string | null;
+  last_seen: Date;
+}
+
+/**
+ * The active account behind a federated identity at a site, with all its active links; `undefined` when there is none, or
+ * it is suspended, unlinked or expired. One statement: the look-up is on the path of every storage request.
+ */
+export async function findMapping(
+  database: Sql<IdentityTables>,
+  site: string,
+  query: IdentityQuery,
+): Promise<AccountMapping | undefined> {
+  const { rows } = await sql<Row>`
+    with named as (
+      select link.account_id
+        from identity.issuers issuer
+        join identity.identities person on person.issuer_id = issuer.id
+        join identity.links link on link.identity_id = person.id
+       where (issuer.url = any(${query.issuers}::text[]) or issuer.hashes && ${query.issuers}::text[])
+         and person.subject = any(${query.subjects}::text[])
+         and link.site = ${site}
+         and link.state = 'active'
+         and (link.expires_at is null or link.expires_at > now())
+         and (link.kind = 'external' or ${query.includeInternal})
+       order by issuer.url = any(${query.issuers}::text[]) desc, array_position(${query.subjects}::text[], person.subject)
+       limit 1
+    )
+    select account.username, link.kind, person.subject, issuer.url as issuer, person.last_seen,
+           coalesce(person.display_name, account.display_name) as display_name
+      from named
+      join identity.local_accounts account on account.id = named.account_id and account.state = 'active'
+      join identity.links link on link.account_id = account.id and link.state = 'active'
+       and (link.expires_at is null or link.expires_at > now())
+      join identity.identities person on person.id = link.identity_id
+      join identity.issuers issuer on issuer.id = person.issuer_id
+     order by link.created_at, link.id`.execute(database);
+  return mappingOf(rows);
+}
+
+function mappingOf(rows: readonly Row[]): AccountMapping | undefined {
+  const internal = rows.find(({ kind }) => kind === 'internal');
+  if (internal === undefined) return undefined;
+  return {
+    username: internal.username,
+    internal: identityOf(internal),
+    external: rows.filter(({ kind }) => kind === 'external').map(identityOf),
+  };
+}
+
+function identityOf(row: Row): LinkedIdentity {
+  return {
+    subject: row.subject,
+    issuer: row.issuer,
+    displayName: row.display_name ?? undefined,
+    lastSeen: row.last_seen,
+  };
+}
+
+export interface SiteProviders {
+  readonly internal: readonly { name: string; iss: string }[];
+  readonly external: readonly { name: string; iss: string }[];
+}
+
+/** The providers of all sites. */
+export async function findProviders(database: Sql<IdentityTables>): Promise<SiteProviders> {
+  const { rows } = await sql<{ kind: 'internal' | 'external'; name: string; iss: string }>`
+    select distinct provider.kind, provider.name, issuer.url as iss
+      from identity.site_issuers provider join identity.issuers issuer on issuer.id = provider.issuer_id
+     order by 2, 3`.execute(database);
+  const of = (kind: Row['kind']) =>
+    rows.filter((row) => row.kind === kind).map(({ name, iss }) => ({ name, iss }));
+  return { internal: of('internal'), external: of('external') };
+}
+
+export async function siteExists(database: Sql<IdentityTables>, site: string): Promise<boolean> {
+  const { rows } = await sql`select from identity.sites where name = ${site}`.execute(database);
+  return rows.length > 0;
+}

@@ -1,0 +1,43 @@
+import { createTokenVerifier, type TokenVerifier } from '@weft/kernel/auth';
+import type { ComponentContext } from '@weft/kernel/component';
+import type { Database } from '@weft/kernel/database';
+import type { IdentityConfig, RealmConfig } from '../config.ts';
+import { createSigningKeys, type SigningKeys } from './signing-keys.ts';
+
+/** One issuer: its name in the tables, its settings, its keys. */
+export interface Realm {
+  readonly name: string;
+  readonly issuer: string;
+  readonly config: RealmConfig;
+  readonly database: Database;
+  readonly keys: SigningKeys;
+  /** Verifies this realm's own access tokens through the same pipeline that everybody uses; no network. */
+  readonly verifier: TokenVerifier;
+}
+
+export function createRealm(
+  context: ComponentContext<IdentityConfig>,
+  name: string,
+  config: RealmConfig,
+): Realm {
+  const keys = createSigningKeys({ ...context, realm: name });
+  const verifier = createTokenVerifier({
+    issuers: [{ issuer: config.url, allowWildcardAudience: true }],
+    fetch: async (input) =>
+      new URL(input).pathname === '/jwk'
+        ? Response.json(await keys.published())
+        : Response.json({ issuer: config.url, jwks_uri: `${config.url}/jwk` }),
+    log: context.log,
+  });
+  return { name, issuer: config.url, config, database: context.database, keys, verifier };
+}
+
+/** The realms of a configuration by name; the names stand in tables and must not change. */
+export function realmConfigs(config: IdentityConfig): [name: string, config: RealmConfig][] {
+  return config.community === undefined
+    ? [['main', config]]
+    : [
+        ['main', config],
+        ['community', config.community],
+      ];
+}

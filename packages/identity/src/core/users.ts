@@ -1,0 +1,59 @@
+import type { Sql } from '@weft/kernel/database';
+import type { IdentityTables } from '../db/schema.ts';
+import { findClient } from './clients.ts';
+import type { Membership } from './select-groups.ts';
+
+export interface User extends Membership {
+  readonly subject: string;
+  readonly username: string;
+  readonly name: string | undefined;
+  readonly email: string | undefined;
+  readonly entitlements: readonly string[];
+  /** Scopes beyond those of every user. */
+  readonly scopes: readonly string[];
+}
+
+/** Whom a token is about: a person, or a client that acts for itself. */
+export interface TokenOwner {
+  readonly subject: string;
+  /** Absent for clients. */
+  readonly user: User | undefined;
+}
+
+/** The owner of a token by its `sub`; `undefined` when the person or the client is suspended or gone. */
+export async function findOwner(
+  sql: Sql<IdentityTables>,
+  realm: string,
+  subject: string,
+): Promise<TokenOwner | undefined> {
+  const user = await findUser(sql, realm, { subject });
+  if (user !== undefined) return { subject, user };
+  const client = await findClient(sql, realm, subject);
+  return client === undefined ? undefined : { subject, user: undefined };
+}
+
+/** An active user by subject or by user name; suspended ones are as good as unknown. */
+export async function findUser(
+  sql: Sql<IdentityTables>,
+  realm: string,
+  who: { subject: string } | { username: string },
+): Promise<User | undefined> {
+  const row = await sql
+    .selectFrom('identity.users')
+    .selectAll()
+    .where('realm', '=', realm)
+    .where('subject' in who ? 'subject' : 'username', '=', 'subject' in who ? who.subject : who.username)
+    .where('suspended_at', 'is', null)
+    .executeTakeFirst();
+  if (row === undefined) return undefined;
+  return {
+    subject: row.subject,
+    username: row.username,
+    name: row.name ?? undefined,
+    email: row.email ?? undefined,
+    groups: row.groups,
+    optionalGroups: row.optional_groups,
+    entitlements: row.entitlements,
+    scopes: row.scopes,
+  };
+}

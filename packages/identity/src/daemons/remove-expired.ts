@@ -1,0 +1,31 @@
+import type { DaemonDefinition } from '@weft/kernel/component';
+import type { Database } from '@weft/kernel/database';
+import { startLoop } from '@weft/kernel/work';
+import { sql } from 'kysely';
+import type { IdentityConfig } from '../config.ts';
+
+const BATCH = 5000;
+
+/** Tables whose rows mean nothing after `expires_at`. */
+const EXPIRING = ['identity.refresh_tokens', 'identity.used_assertions', 'identity.revoked_tokens'];
+
+/** Deletes expired rows, a bounded batch at a time. */
+export const removeExpired: DaemonDefinition<IdentityConfig> = {
+  name: 'remove-expired',
+  start: ({ database, wakeUps, log }) =>
+    startLoop(
+      { database, wakeUps, log, name: 'identity.remove-expired', everySeconds: 600, leaderOnly: true },
+      async () => {
+        const removed = await Promise.all(EXPIRING.map((table) => removeBatch(database, table)));
+        return removed.some((rows) => rows === BATCH) ? 'more' : 'idle';
+      },
+    ),
+};
+
+async function removeBatch(database: Database, table: string): Promise<number> {
+  const { numAffectedRows } = await sql`delete from ${sql.table(table)} where ctid = any(array(
+    select ctid from ${sql.table(table)} where expires_at < now() - interval '1 hour' limit ${BATCH}))`.execute(
+    database.sql,
+  );
+  return Number(numAffectedRows ?? 0n);
+}

@@ -1,0 +1,124 @@
+import type { Generated, JSONColumnType } from 'kysely';
+
+/** Tables of the schema `identity`; the columns are explained in `migrations/`. */
+export interface IdentityTables {
+  'identity.signing_keys': SigningKeyTable;
+  'identity.users': UserTable;
+  'identity.clients': ClientTable;
+  'identity.refresh_tokens': RefreshTokenTable;
+  'identity.used_assertions': UsedAssertionTable;
+  'identity.revoked_tokens': RevokedTokenTable;
+  'identity.audit': AuditTable;
+}
+
+export type SigningKeyState = 'published' | 'active' | 'retired';
+
+export interface PublicJwk {
+  kty: string;
+  kid?: string;
+  alg?: string;
+  use?: string;
+  crv?: string;
+  x?: string;
+  y?: string;
+  n?: string;
+  e?: string;
+}
+
+interface SigningKeyTable {
+  id: string;
+  realm: string;
+  algorithm: string;
+  public_jwk: JSONColumnType<PublicJwk>;
+  sealed_private_jwk: Buffer;
+  state: SigningKeyState;
+  created_at: Generated<Date>;
+  activated_at: Date | null;
+  retired_at: Date | null;
+}
+
+interface UserTable {
+  realm: string;
+  subject: string;
+  username: string;
+  name: string | null;
+  email: string | null;
+  groups: string[];
+  optional_groups: string[];
+  entitlements: string[];
+  scopes: string[];
+  suspended_at: Date | null;
+  configured: boolean;
+}
+
+/** What a client may get for an audience by itself, or for a user who signs in through it. */
+export interface Allowance {
+  audiences: string[];
+  scopes: string[];
+}
+
+/** What a client may get for an audience in exchange for a user's token. */
+export interface ExchangeAllowance extends Allowance {
+  /** Scopes that it may get although the subject token lacks them. */
+  extras: string[];
+  /** Whether it may get a refresh token. */
+  offline: boolean;
+}
+
+interface ClientTable {
+  realm: string;
+  id: string;
+  name: string;
+  secret_hash: Buffer | null;
+  public_jwk: JSONColumnType<PublicJwk | null>;
+  grants: string[];
+  resources: string[];
+  redirect_uris: string[];
+  allow: JSONColumnType<Allowance[]>;
+  exchange: JSONColumnType<ExchangeAllowance[]>;
+  configured: boolean;
+  suspended_at: Date | null;
+  created_at: Generated<Date>;
+}
+
+interface RefreshTokenTable {
+  hash: Buffer;
+  realm: string;
+  family: string;
+  client_id: string;
+  subject: string;
+  scopes: string[];
+  audiences: string[];
+  actors: string[];
+  auth_time: Date | null;
+  created_at: Generated<Date>;
+  used_at: Date | null;
+  revoked_at: Date | null;
+  expires_at: Date;
+}
+
+interface UsedAssertionTable {
+  realm: string;
+  client_id: string;
+  jti: string;
+  expires_at: Date;
+}
+
+interface RevokedTokenTable {
+  realm: string;
+  jti: string;
+  expires_at: Date;
+}
+
+interface AuditTable {
+  seq: Generated<number>;
+  at: Generated<Date>;
+  realm: string | null;
+  actor: string;
+  action: string;
+  object: string;
+  decision: 'granted' | 'refused';
+  reason: string | null;
+  request_id: string | null;
+  address: string | null;
+}

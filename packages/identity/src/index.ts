@@ -1,0 +1,69 @@
+import { fileURLToPath } from 'node:url';
+import { type ComponentContext, defineComponent, type ListenerDefinition } from '@weft/kernel/component';
+import { printAliseError, registerAliseV1 } from './api/alise-v1.ts';
+import { registerDiscovery } from './api/discovery.ts';
+import { printOAuthError } from './api/oauth-dialect.ts';
+import { registerToken } from './api/token.ts';
+import { registerTokenInspection } from './api/token-inspection.ts';
+import { configSchema, type IdentityConfig } from './config.ts';
+import { provisionRealm } from './core/provision-realm.ts';
+import { provisionSites } from './core/provision-sites.ts';
+import { createRealm, realmConfigs } from './core/realm.ts';
+import { ensureSigningKey } from './core/rotate-keys.ts';
+import { removeExpired } from './daemons/remove-expired.ts';
+import { rotateSigningKeys } from './daemons/rotate-signing-keys.ts';
+import type { IdentityTables } from './db/schema.ts';
+
+/** The embedded OpenID provider and account linking. */
+export const identity = defineComponent({
+  name: 'identity',
+  config: configSchema,
+  migrations: fileURLToPath(new URL('./db/migrations', import.meta.url)),
+  prepare: provision,
+  listeners,
+  daemons: [rotateSigningKeys, removeExpired],
+});
+
+export default identity;
+
+async function provision(context: ComponentContext<IdentityConfig>): Promise<void> {
+  const { config, database, wakeUps } = context;
+  for (const [realm] of realmConfigs(config)) await ensureSigningKey(context, realm);
+  await database.transaction<void, IdentityTables>(async (tx) => {
+    const otherAudiences = config.alise === undefined ? [] : [config.alise.url];
+    for (const [realm, realmConfig] of realmConfigs(config))
+      await provisionRealm(tx, realm, realmConfig, otherAudiences);
+    if (config.alise !== undefined) await provisionSites(tx, wakeUps, config.alise);
+  });
+}
+
+function listeners(context: ComponentContext<IdentityConfig>): ListenerDefinition[] {
+  const { config, database, verifier } = context;
+  const issuers = realmConfigs(config).map(([name, realmConfig]) => {
+    const realm = createRealm(context, name, realmConfig);
+    return {
+      name: name === 'main' ? 'issuer' : `issuer-${name}`,
+      ...realmConfig.listen,
+      url: realmConfig.url,
+      options: { printError: printOAuthError, bodyLimitBytes: 256 * 1024 },
+      routes(app) {
+        registerDiscovery(app, realm);
+        registerToken(app, realm);
+        registerTokenInspection(app, realm);
+      },
+    } satisfies ListenerDefinition;
+  });
+  const { alise } = config;
+  if (alise === undefined) return issuers;
+  return [
+    ...issuers,
+    {
+      name: 'alise',
+      ...alise.listen,
+      url: alise.url,
+      events: (principal) => [...principal.scopes].some((scope) => scope.startsWith('alise.mapping:')),
+      options: { printError: printAliseError },
+      routes: (app) => registerAliseV1(app, { database, verifier, url: alise.url }),
+    },
+  ];
+}
