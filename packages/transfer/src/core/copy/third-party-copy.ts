@@ -34,6 +34,7 @@ export class VerdictLost extends TransferFailure {}
 /** The storage does not do this kind of copy; the other kind may work. */
 export class CopyNotOffered extends TransferFailure {}
 
+const UNKNOWN_END = 'Connection terminated abruptly; status unknown';
 const MOST_REDIRECTS = 5;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
@@ -69,7 +70,16 @@ export async function thirdPartyCopy(access: StorageAccess, copy: CopyRequest): 
         { cause: error },
       );
     }
-    throw connectionFailure('TRANSFER', error, signal);
+    const failure = connectionFailure('TRANSFER', error, signal);
+    // The request may have arrived before the connection broke.
+    if (
+      failure instanceof TransferFailure &&
+      failure.errno === 'ECONNRESET' &&
+      !(failure instanceof VerdictLost)
+    ) {
+      throw new VerdictLost('TRANSFER', 'ECONNRESET', `COPY (${mode}): ${UNKNOWN_END}: ${failure.message}`);
+    }
+    throw failure;
   } finally {
     silence.stop();
   }
@@ -137,11 +147,7 @@ async function followMarkers(response: Response, copy: CopyRequest, silence: Wat
     lost = `: ${describeError(error)}`;
   }
   if (digest(reader.end())) return;
-  throw new VerdictLost(
-    'TRANSFER',
-    'ECONNRESET',
-    `COPY (${copy.mode}): Connection terminated abruptly; status unknown${lost}`,
-  );
+  throw new VerdictLost('TRANSFER', 'ECONNRESET', `COPY (${copy.mode}): ${UNKNOWN_END}${lost}`);
 }
 
 /** A verdict comes inside a 201, so its words are all there is. */
