@@ -41,6 +41,8 @@ export function openEventStream(options: EventStreamOptions): { bye(reason: ByeR
     'content-type': 'text/event-stream; charset=utf-8',
     'cache-control': 'no-store',
     'x-accel-buffering': 'no',
+    // The stream's end is the connection's end. HTTP/2 knows no such header.
+    ...(response.req.httpVersionMajor === 1 ? { connection: 'close' } : {}),
   });
   response.write(`retry: ${RETRY_MILLISECONDS}\n\n`);
   const ping = setInterval(() => write(pingFrame()), PING_MILLISECONDS);
