@@ -6,7 +6,7 @@ import { createAlarm } from './alarm.ts';
 import { backOffSeconds } from './back-off.ts';
 import { type ClaimedJob, claimJobs, ripenJobs } from './claim-jobs.ts';
 import { createCompletions } from './completions.ts';
-import { completeWithin, killJob, putBack, renewLeases } from './finish-jobs.ts';
+import { completeWithin, killJob, type PutBack, putBack, renewLeases } from './finish-jobs.ts';
 import { channelOf, DEFAULT_ATTEMPTS } from './queue.ts';
 import { GiveUp, LeaseLost, RetryLater, type StartWorker } from './types.ts';
 
@@ -132,9 +132,9 @@ export const startWorker: StartWorker = (queue, options, handler) => {
     if (error instanceof LeaseLost || (signal.aborted && signal.reason instanceof LeaseLost)) {
       log.warn({ job: job.id, reason }, 'a job was taken over by another worker');
     } else if (error instanceof RetryLater) {
-      await persist(signal, () => putBack(database, job, { seconds: error.seconds, failed: false, reason }));
+      await returnLater(job, signal, { seconds: error.seconds, failed: false, reason });
     } else if (signal.aborted) {
-      await persist(signal, () => putBack(database, job, { seconds: 0, failed: false, reason: undefined }));
+      await returnLater(job, signal, { seconds: 0, failed: false, reason: undefined });
     } else if (error instanceof GiveUp || error instanceof ZodError || job.failures + 1 >= maxAttempts) {
       log.error(
         { job: job.id, attempt: job.failures + 1, reason },
@@ -147,8 +147,14 @@ export const startWorker: StartWorker = (queue, options, handler) => {
         { job: job.id, attempt: job.failures + 1, seconds, reason },
         'a job failed and will be tried again',
       );
-      await persist(signal, () => putBack(database, job, { seconds, failed: true, reason }));
+      await returnLater(job, signal, { seconds, failed: true, reason });
     }
+  }
+
+  async function returnLater(job: ClaimedJob, signal: AbortSignal, how: PutBack): Promise<void> {
+    await persist(signal, () => putBack(database, job, how));
+    ripenAt = Math.min(ripenAt, performance.now() + how.seconds * 1_000);
+    alarm.ring();
   }
 
   /** Keeps trying while the database is away; when that lasts longer than the lease, the lease's end does the same. */

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -114,12 +115,24 @@ async function workingFolder(pid: number): Promise<string | undefined> {
   }
 }
 
+/** Whether a process runs. A zombie does not: in a container without an init nobody may ever collect it. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
   } catch (error) {
-    return isErrno(error, 'EPERM');
+    if (!isErrno(error, 'EPERM')) return false;
+  }
+  return !isZombie(pid);
+}
+
+function isZombie(pid: number): boolean {
+  if (process.platform !== 'linux') return false;
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The state follows the program's name, which stands in parentheses and may hold anything.
+    return /^[ZX]/.test(text.slice(text.lastIndexOf(')') + 2));
+  } catch (error) {
+    return isErrno(error, 'ENOENT') || isErrno(error, 'ESRCH');
   }
 }
 
