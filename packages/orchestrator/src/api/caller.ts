@@ -18,8 +18,7 @@ export type Authenticate = (request: FastifyRequest, use?: 'write') => Promise<C
 export function createAuthenticate(verifier: TokenVerifier, config: OrchestratorConfig): Authenticate {
   const audiences = [config.url, ...config.audiences];
   return async (request, use) => {
-    const headers = request.raw.headersDistinct.authorization ?? [];
-    const [header] = headers;
+    const header = request.headers.authorization;
     const token = header === undefined ? undefined : /^bearer\s*(.*)$/is.exec(header.trim())?.[1];
     if (token === undefined || header === undefined) {
       throw new WeftError(
@@ -28,7 +27,7 @@ export function createAuthenticate(verifier: TokenVerifier, config: Orchestrator
         'Full authentication is required: send a bearer token.',
       );
     }
-    if (headers.length > 1 || !/^[\w.~+/=-]+$/.test(token)) {
+    if (isRepeated(request) || !/^[\w.~+/=-]+$/.test(token)) {
       throw new WeftError(
         'invalid',
         'invalid_request',
@@ -47,4 +46,10 @@ export function createAuthenticate(verifier: TokenVerifier, config: Orchestrator
     }
     return { principal, token };
   };
+}
+
+/** Node keeps the first of several; which one the caller meant nobody knows. */
+function isRepeated({ raw }: FastifyRequest): boolean {
+  const names = raw.rawHeaders.filter((_text, index) => index % 2 === 0);
+  return names.filter((name) => name.toLowerCase() === 'authorization').length > 1;
 }

@@ -13,3 +13,14 @@ export async function attemptIsLate({ database }: Orchestra, deployment: Deploym
   const limit = deployment.provider_timeout_minutes * 60_000;
   return attempt !== undefined && Date.now() - attempt.started_at.getTime() > limit;
 }
+
+const SHORTEST_PAUSE_SECONDS = 0.5;
+
+/**
+ * Pause before the next look at something that goes on elsewhere: a quarter of the time it has taken so far, so that
+ * short things are noticed soon even where the other side tells no events (brief 3.1: adaptive interval).
+ */
+export function pauseSeconds(deployment: Deployment, longestSeconds: number): number {
+  const elapsedSeconds = (Date.now() - deployment.phase_since.getTime()) / 1000;
+  return Math.min(longestSeconds, Math.max(SHORTEST_PAUSE_SECONDS, elapsedSeconds / 4));
+}

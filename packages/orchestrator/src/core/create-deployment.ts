@@ -8,6 +8,7 @@ import {
   type DelegationRequest,
   exchangeAll,
   SITE_SCOPES,
+  stagingScopes,
   storeDelegations,
 } from './delegations.ts';
 import { chooseGroup, mayUse } from './groups.ts';
@@ -49,7 +50,12 @@ export async function createDeployment(
 
   const group = chooseGroup(caller.groups, request.userGroup, orchestra.config.default_group);
   const plan = planDeployment(request.template, request.parameters);
-  const delegations = await exchangeAll(orchestra, subjectToken, authorityFor(orchestra, plan, group));
+  const siteScopes = [...SITE_SCOPES, ...(needsData(plan) ? stagingScopes(caller) : [])];
+  const delegations = await exchangeAll(
+    orchestra,
+    subjectToken,
+    authorityFor(orchestra, plan, group, siteScopes),
+  );
   const id = randomUUID();
   const now = new Date();
   const created = await orchestra.database.transaction(async (tx: Tx<OrchestratorTables>) => {
@@ -121,17 +127,21 @@ export function authorityFor(
   { config }: Orchestra,
   plan: DeploymentPlan,
   group: string,
+  siteScopes: readonly string[],
 ): DelegationRequest[] {
   const requests: DelegationRequest[] = [];
-  const needsData = plan.jobs.some((job) => job.inputs.length > 0 || job.outputs.length > 0);
-  if (needsData && config.datalake !== undefined) {
+  if (needsData(plan) && config.datalake !== undefined) {
     requests.push({ audience: config.datalake.url, scopes: DATALAKE_SCOPES });
   }
   if (plan.jobs.length === 0) return requests;
   for (const provider of config.providers) {
-    if (mayUse(group, provider.sla.groups)) requests.push({ audience: provider.url, scopes: SITE_SCOPES });
+    if (mayUse(group, provider.sla.groups)) requests.push({ audience: provider.url, scopes: siteScopes });
   }
   return requests;
+}
+
+function needsData(plan: DeploymentPlan): boolean {
+  return plan.jobs.some((job) => job.inputs.length > 0 || job.outputs.length > 0);
 }
 
 function digestOf({ idempotencyKey: _key, ...request }: NewDeployment): Buffer {

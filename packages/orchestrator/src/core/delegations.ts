@@ -1,3 +1,4 @@
+import type { ExchangedToken, Principal } from '@weft/kernel/auth';
 import { Secret } from '@weft/kernel/config';
 import type { Tx } from '@weft/kernel/database';
 import { describeError, WeftError } from '@weft/kernel/errors';
@@ -11,9 +12,7 @@ export interface DelegationRequest {
 }
 
 export interface Delegation extends DelegationRequest {
-  readonly granted:
-    | { readonly accessToken: string; readonly expiresAt: Date; readonly refreshToken?: Secret }
-    | undefined;
+  readonly granted: ExchangedToken | undefined;
   readonly refusal: string | undefined;
 }
 
@@ -22,6 +21,15 @@ const USABLE_SECONDS = 90;
 
 export const DATALAKE_SCOPES = ['openid', 'profile'];
 export const SITE_SCOPES = ['compute.read', 'compute.create', 'compute.cancel'];
+export const CANCEL_SCOPES = ['compute.read', 'compute.cancel'];
+
+/**
+ * What a site needs beside, to stage a pod's data for its user: it exchanges the token once more, for the datalake and
+ * for storages, and an exchange never widens.
+ */
+export function stagingScopes(caller: Principal): string[] {
+  return [...DATALAKE_SCOPES, ...[...caller.scopes].filter((scope) => scope.startsWith('storage.'))];
+}
 
 /**
  * Exchanges the user's token for every audience at once (RFC 8693), each with `offline_access`, so that the deployment goes
@@ -62,7 +70,8 @@ export async function storeDelegations(
     return {
       deployment_id: deploymentId,
       audience,
-      scopes: [...scopes],
+      // What was granted may be less than what was asked for; a refresh must not ask for more.
+      scopes: [...(granted?.scopes ?? scopes)],
       access_token: granted === undefined ? null : secrets.seal(new Secret(granted.accessToken), context),
       expires_at: granted?.expiresAt ?? new Date(0),
       refresh_token: refresh === undefined ? null : secrets.seal(refresh, context),

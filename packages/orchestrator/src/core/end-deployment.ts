@@ -2,7 +2,7 @@ import type { Tx } from '@weft/kernel/database';
 import { WeftError } from '@weft/kernel/errors';
 import type { Deployment, OrchestratorTables } from '../db/schema.ts';
 import { authorityFor } from './create-deployment.ts';
-import { exchangeAll, storeDelegations } from './delegations.ts';
+import { CANCEL_SCOPES, exchangeAll, storeDelegations } from './delegations.ts';
 import type { Orchestra } from './orchestra.ts';
 import { announce, note, scheduleStep, setResources } from './records.ts';
 
@@ -26,7 +26,9 @@ export async function endDeployment(
   }
   // The tokens of the creation are gone at the end of a deployment, and may be refused by now.
   const requests =
-    deployment.attempt === 0 ? [] : authorityFor(orchestra, deployment.plan, deployment.user_group);
+    deployment.attempt === 0
+      ? []
+      : authorityFor(orchestra, deployment.plan, deployment.user_group, CANCEL_SCOPES);
   const delegations = await exchangeAll(orchestra, subjectToken, requests);
   await orchestra.database.transaction(async (tx: Tx<OrchestratorTables>) => {
     const now = new Date();

@@ -45,6 +45,7 @@ export const CONTAINER = 'job';
 export function createRequest(job: JobPlan, placement: PodPlacement) {
   const { deploymentId, attempt, namespace } = placement;
   const name = podName(job.name, deploymentId, attempt);
+  const uid = podUid(deploymentId, attempt, job.name);
   const configMap = `${name}-files`;
   const files = Object.entries(job.files).map(([path, content], index) => ({
     key: `file-${index}`,
@@ -59,7 +60,7 @@ export function createRequest(job: JobPlan, placement: PodPlacement) {
     metadata: {
       name,
       namespace,
-      uid: podUid(deploymentId, attempt, job.name),
+      uid,
       annotations: {
         ...stageIn(job),
         ...stageOut(job, placement.rse),
@@ -80,7 +81,10 @@ export function createRequest(job: JobPlan, placement: PodPlacement) {
           image: job.image,
           command: job.command,
           args: job.arguments,
-          env: Object.entries(job.environment).map(([key, value]) => ({ name: key, value })),
+          env: Object.entries({ WEFT_POD_UID: uid, ...job.environment }).map(([key, value]) => ({
+            name: key,
+            value,
+          })),
           resources: { requests: quantities, limits: quantities },
           volumeMounts: folders.map((folder, index) => ({
             name: `files-${index}`,

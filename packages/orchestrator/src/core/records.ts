@@ -42,8 +42,10 @@ export async function scheduleStep(
   deploymentId: string,
   seconds = 0,
 ): Promise<void> {
+  // Without a time it may run at once; the present, told by our clock, would be the future of the database's.
+  const when = seconds === 0 ? {} : { runAt: new Date(Date.now() + seconds * 1000) };
   await enqueue(tx, orchestra.wakeUps, advanceQueue, [
-    { payload: { deploymentId }, key: deploymentId, runAt: new Date(Date.now() + seconds * 1000) },
+    { payload: { deploymentId }, key: deploymentId, ...when },
   ]);
 }
 

@@ -1,14 +1,13 @@
 import type { Tx } from '@weft/kernel/database';
 import type { Deployment, OrchestratorTables, Pod, Rule } from '../../db/schema.ts';
 import type { Outcome } from '../advance.ts';
+import { pauseSeconds } from '../attempt-clock.ts';
 import { DeploymentFailure, onDatalake } from '../failures.ts';
 import { type Orchestra, providerNamed } from '../orchestra.ts';
 import type { OutputPlan, ReplicationPlan } from '../plan.ts';
 import { evaluateOutputs } from '../plan.ts';
 import { podsOf } from '../pods.ts';
 import type { Json } from '../tosca/index.ts';
-
-const WAIT_SECONDS = 1;
 
 /** Makes the rules that the template asks for its outputs, and completes the deployment (brief 3.1 step 10). */
 export async function publishing(orchestra: Orchestra, deployment: Deployment): Promise<Outcome> {
@@ -25,7 +24,7 @@ export async function publishing(orchestra: Orchestra, deployment: Deployment): 
           `the job ended well, but ${output.dataset} did not appear in the datalake`,
         );
       }
-      return { kind: 'wait', seconds: WAIT_SECONDS };
+      return { kind: 'wait', seconds: pauseSeconds(deployment, orchestra.config.jobs.poll_seconds) };
     }
     for (const rule of await intendedRules(orchestra, deployment, outputs)) {
       made.push(await onDatalake(() => ensureRule(orchestra, deployment, rule)));

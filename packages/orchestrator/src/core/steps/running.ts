@@ -2,7 +2,7 @@ import type { Tx } from '@weft/kernel/database';
 import { WeftError } from '@weft/kernel/errors';
 import type { Deployment, OrchestratorTables, Pod } from '../../db/schema.ts';
 import type { Outcome } from '../advance.ts';
-import { attemptIsLate } from '../attempt-clock.ts';
+import { attemptIsLate, pauseSeconds } from '../attempt-clock.ts';
 import { DeploymentFailure, onProvider, ProviderFailure } from '../failures.ts';
 import { type Orchestra, providerNamed } from '../orchestra.ts';
 import type { PodOutcome } from '../peers.ts';
@@ -68,7 +68,7 @@ export async function running(orchestra: Orchestra, deployment: Deployment): Pro
   );
   return {
     kind: 'wait',
-    seconds: orchestra.config.jobs.poll_seconds,
+    seconds: pauseSeconds(deployment, orchestra.config.jobs.poll_seconds),
     ...(changes.length === 0 ? {} : { note: changes.join(', ') }),
   };
 }

@@ -1,7 +1,7 @@
 import type { Tx } from '@weft/kernel/database';
 import type { Deployment, OrchestratorTables, Rule } from '../../db/schema.ts';
 import type { Outcome } from '../advance.ts';
-import { attemptIsLate } from '../attempt-clock.ts';
+import { attemptIsLate, pauseSeconds } from '../attempt-clock.ts';
 import { DeploymentFailure, onDatalake, ProviderFailure } from '../failures.ts';
 import { type Orchestra, providerNamed } from '../orchestra.ts';
 import type { Datalake, RuleState } from '../peers.ts';
@@ -54,7 +54,7 @@ export async function staging(orchestra: Orchestra, deployment: Deployment): Pro
   const isFirst = rules.some((rule) => rule.rule_id === null);
   return {
     kind: 'wait',
-    seconds: orchestra.config.staging.poll_seconds,
+    seconds: pauseSeconds(deployment, orchestra.config.staging.poll_seconds),
     write: keep(states),
     ...(isFirst ? { note: `waiting for the data at ${rse}: ${describeRules(states)}` } : {}),
   };
