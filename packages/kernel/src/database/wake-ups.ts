@@ -35,6 +35,7 @@ export function createWakeUps(options: WakeUpsOptions): WakeUps {
   let connection: pg.Client | undefined;
   let flushTimer: NodeJS.Timeout | undefined;
   let lastFlush = 0;
+  let sending: Promise<unknown> = Promise.resolve();
   let closed = false;
   let reconnectDelay = RECONNECT_FIRST_MILLISECONDS;
   let reconnectTimer: NodeJS.Timeout | undefined;
@@ -73,6 +74,7 @@ export function createWakeUps(options: WakeUpsOptions): WakeUps {
       return;
     }
     connection = client;
+    sending = Promise.resolve();
     reconnectDelay = RECONNECT_FIRST_MILLISECONDS;
     for (const channel of listeners.keys()) callLocal(channel);
     flushSoon();
@@ -97,9 +99,12 @@ export function createWakeUps(options: WakeUpsOptions): WakeUps {
     reconnectTimer.unref();
   }
 
+  /** One statement after the other, as the connection runs them. */
   async function send(client: pg.Client, statement: string): Promise<boolean> {
+    const sent = sending.then(async () => await client.query(statement));
+    sending = sent.catch(() => undefined);
     try {
-      await client.query(statement);
+      await sent;
       return true;
     } catch (error) {
       drop(client, describeError(error));
