@@ -58,14 +58,24 @@ export async function openInstance(weft: string, data: string): Promise<Instance
       return site;
     },
     tokens(user, audience, scope) {
-      let known: { token: string; usableUntil: number } | undefined;
+      const more = scope === undefined ? [] : ['--scope', scope];
+      let current: Promise<string> | undefined;
+      let usableUntil = 0;
       return async () => {
-        if (known === undefined || Date.now() > known.usableUntil) {
-          const more = scope === undefined ? [] : ['--scope', scope];
-          const token = await ask('token', '--user', user, '--audience', audience, ...more);
-          known = { token, usableUntil: claimsOf(token).exp * 1000 - 60_000 };
+        // Many requests may ask at once; one of them fetches.
+        if (current === undefined || Date.now() > usableUntil) {
+          usableUntil = Number.POSITIVE_INFINITY;
+          current = ask('token', '--user', user, '--audience', audience, ...more);
+          current.then(
+            (token) => {
+              usableUntil = claimsOf(token).exp * 1000 - 60_000;
+            },
+            () => {
+              usableUntil = 0;
+            },
+          );
         }
-        return known.token;
+        return current;
       };
     },
     async requireComponent(component, url) {

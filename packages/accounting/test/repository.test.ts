@@ -191,8 +191,8 @@ describe('job records', () => {
       });
     const older = await receive(job('1', { WallDuration: 1 }));
     const newer = await receive(job('1', { WallDuration: 2 }));
-    await loadMessage(ledger, newer.id);
-    await loadMessage(ledger, older.id);
+    await loadMessage(ledger, newer);
+    await loadMessage(ledger, older);
     await settle();
     expect((await alice().querySummaries()).total).toMatchObject({ njobs: 1, wall_duration: 2 });
   });
@@ -292,8 +292,9 @@ describe('messages', () => {
       empaId: undefined,
       body: Buffer.from(printJobMessage([job('1')])),
     });
-    expect(await loadMessage(ledger)).toMatchObject({ state: 'loaded', records: 1 });
-    expect(await loadMessage(ledger)).toBeUndefined();
+    expect(await loadMessage(ledger, { abandonedSeconds: 60 })).toBeUndefined();
+    expect(await loadMessage(ledger, { abandonedSeconds: 0 })).toMatchObject({ state: 'loaded', records: 1 });
+    expect(await loadMessage(ledger, { abandonedSeconds: 0 })).toBeUndefined();
   });
 
   test('tell others what changed', async () => {

@@ -1,6 +1,8 @@
 import type { IncomingMessage } from 'node:http';
-import { WeftError } from '@weft/kernel/errors';
+import { describeError, WeftError } from '@weft/kernel/errors';
 import type { FastifyInstance } from 'fastify';
+import type { MessageView } from '../core/describe-message.ts';
+import { findMessage } from '../core/find-messages.ts';
 import type { Ledger } from '../core/ledger.ts';
 import { loadMessage } from '../core/load-message.ts';
 import { receiveMessage } from '../core/receive-message.ts';
@@ -27,8 +29,7 @@ export function registerRecordRoutes(app: FastifyInstance, ledger: Ledger, calle
     }
     const body = await readBody(request.raw);
     const received = await receiveMessage(ledger, { signer: signerOf(principal), empaId, body });
-    // Another process may have the message in hand already; it is in the journal either way.
-    const message = (await loadMessage(ledger, received.id)) ?? received;
+    const message = await loadNow(ledger, received);
     if (message.state === 'rejected' || message.state === 'quarantined') {
       const [kind, code] =
         message.state === 'rejected'
@@ -43,6 +44,17 @@ export function registerRecordRoutes(app: FastifyInstance, ledger: Ledger, calle
       .type('application/json')
       .send('"Data successfully saved for future loading."');
   });
+}
+
+/** The message after loading. When that fails for a while, a daemon tries again: it is in the journal, which is what 202 says. */
+async function loadNow(ledger: Ledger, received: MessageView): Promise<MessageView> {
+  try {
+    const loaded = await loadMessage(ledger, { id: received.id });
+    return loaded ?? (await findMessage(ledger.database, received.id)) ?? received;
+  } catch (error) {
+    ledger.log.warn({ message: received.id, error: describeError(error) }, 'message is loaded later');
+    return received;
+  }
 }
 
 async function readBody(stream: IncomingMessage): Promise<Buffer> {

@@ -10,6 +10,5 @@ export interface Ledger {
   readonly log: Logger;
 }
 
-/** Wake-up channels. */
-export const MESSAGES_WAITING = 'accounting.load-messages';
+/** Wake-up channel: some summaries are older than their records. */
 export const PARTITIONS_DIRTY = 'accounting.summarise';

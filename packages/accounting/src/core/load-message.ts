@@ -11,22 +11,29 @@ type AccountingTx = Tx<AccountingTables>;
 
 /**
  * Takes one message from `received` to its end, with its records, in one transaction. Several processes may do so side by
- * side: whoever holds the row does the work. Without `id` the oldest waiting one is taken.
+ * side: whoever holds the row does the work. By `id` this waits for another one that has it in hand; without, it takes the
+ * oldest that has been waiting for `abandonedSeconds` and that nobody holds.
  *
- * @returns the message as it is now; `undefined` when there was nothing to take.
+ * @returns the message as it is then; `undefined` when there was nothing to take.
  */
-export async function loadMessage(ledger: Ledger, id?: string): Promise<MessageView | undefined> {
+export async function loadMessage(
+  ledger: Ledger,
+  which: { id: string } | { abandonedSeconds: number },
+): Promise<MessageView | undefined> {
   return ledger.database.transaction<MessageView | undefined, AccountingTables>(async (tx) => {
-    const waiting = await tx
+    const received = tx
       .selectFrom('accounting.messages')
       .select(['id', 'sequence', 'signer', 'body'])
-      .where('state', '=', 'received')
-      .$if(id !== undefined, (query) => query.where('id', '=', id ?? ''))
-      .orderBy('sequence')
-      .limit(1)
-      .forUpdate()
-      .skipLocked()
-      .executeTakeFirst();
+      .where('state', '=', 'received');
+    const waiting = await ('id' in which
+      ? received.where('id', '=', which.id).forUpdate()
+      : received
+          .where('received_at', '<=', sql<Date>`now() - make_interval(secs => ${which.abandonedSeconds})`)
+          .orderBy('sequence')
+          .limit(1)
+          .forUpdate()
+          .skipLocked()
+    ).executeTakeFirst();
     if (waiting === undefined) return undefined;
     const verdict = judgeMessage(waiting.body, waiting.signer, ledger.config, new Date());
     if (verdict.state === 'loaded') await storeJobRecords(tx, ledger, waiting.sequence, verdict.rows);

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { emit } from '@weft/kernel/events';
 import type { AccountingTables } from '../db/schema.ts';
 import { describeMessage, type MessageView, messageColumns } from './describe-message.ts';
-import { type Ledger, MESSAGES_WAITING } from './ledger.ts';
+import type { Ledger } from './ledger.ts';
 
 export interface Incoming {
   readonly signer: string;
@@ -49,7 +49,6 @@ export async function receiveMessage(ledger: Ledger, incoming: Incoming): Promis
     await emit(tx, ledger.wakeUps, 'accounting', [
       { type: 'message.state', subject: message.id, data: message },
     ]);
-    ledger.wakeUps.wake(tx, MESSAGES_WAITING);
     return message;
   });
 }

@@ -1,12 +1,22 @@
 import type { Daemon } from '@weft/kernel/component';
 import { startLoop } from '@weft/kernel/work';
-import { type Ledger, MESSAGES_WAITING } from '../core/ledger.ts';
+import type { Ledger } from '../core/ledger.ts';
 import { loadMessage } from '../core/load-message.ts';
+
+/** The request that brought a message loads it, well within this time. */
+const ABANDONED_SECONDS = 5;
 
 /** Loads messages whose request ended between the journal and the records. */
 export function startLoadMessages(ledger: Ledger): Daemon {
   const { database, wakeUps, log } = ledger;
-  return startLoop({ database, wakeUps, log, name: MESSAGES_WAITING, everySeconds: 10 }, async () =>
-    (await loadMessage(ledger)) === undefined ? 'idle' : 'more',
+  const options = {
+    database,
+    wakeUps,
+    log,
+    name: 'accounting.load-messages',
+    everySeconds: ABANDONED_SECONDS,
+  };
+  return startLoop(options, async () =>
+    (await loadMessage(ledger, { abandonedSeconds: ABANDONED_SECONDS })) === undefined ? 'idle' : 'more',
   );
 }
