@@ -1,4 +1,7 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import type { ComponentContext, Daemon } from '@weft/kernel/component';
 import { createGuardedFetch, createListener } from '@weft/kernel/http';
 import {
@@ -32,8 +35,10 @@ export interface TestService {
   /** A client with a token of `scope` for `sub`; anonymous when `sub` is null. */
   client(sub?: string | null, scope?: string): FtsClient;
   token(sub: string, scope: string, claims?: Record<string, unknown>): Promise<string>;
-  /** Another process that moves files: its own pool and wake-ups. */
+  /** A mover as another process would run it: its own pool and wake-ups. */
   startMover(): Promise<Daemon>;
+  /** A mover in a process of its own, which the test may kill. */
+  spawnMover(): Promise<ChildProcess>;
   /** Waits until the job has ended. */
   ended(jobId: string): Promise<FtsJob>;
   stop(): Promise<void>;
@@ -57,6 +62,7 @@ export async function startTestService(config: Record<string, unknown> = {}): Pr
   const app = createListener({ ...definition.options, log: test.log, tls: { certificate: '', key: '' } });
   await definition.routes(app);
   const movers: Daemon[] = [];
+  const children: ChildProcess[] = [];
 
   const token = (sub: string, scope: string, claims: Record<string, unknown> = {}) =>
     issuer.token({ sub, aud: URL_OF_SERVER, scope, ...claims });
@@ -90,6 +96,26 @@ export async function startTestService(config: Record<string, unknown> = {}): Pr
       movers.push(mover);
       return mover;
     },
+    async spawnMover() {
+      const { target } = test;
+      const child = spawn(process.execPath, [fileURLToPath(new URL('./mover-process.ts', import.meta.url))], {
+        stdio: ['pipe', 'pipe', 'inherit'],
+      });
+      children.push(child);
+      const database =
+        target.connection === undefined
+          ? { url: String(target.url) }
+          : { connection: { ...target.connection, password: target.connection.password.reveal() } };
+      child.stdin.end(
+        JSON.stringify({
+          database,
+          config: { url: URL_OF_SERVER, ...config },
+          allowOrigins: [source.origin, destination.origin],
+        }),
+      );
+      await once(child.stdout, 'data');
+      return child;
+    },
     async ended(jobId) {
       return until(`job ${jobId} has ended`, async () => {
         const job = await client().job(jobId, { files: true });
@@ -100,6 +126,7 @@ export async function startTestService(config: Record<string, unknown> = {}): Pr
       });
     },
     async stop() {
+      for (const child of children) child.kill('SIGKILL');
       await Promise.all(movers.map((mover) => mover.stop()));
       await app.close();
       await source.close();

@@ -1,0 +1,175 @@
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { sql } from 'kysely';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { outbox, startTestService, type TestService, until } from './harness.ts';
+
+let service: TestService;
+
+beforeEach(async () => {
+  service = await startTestService({ mover: { lease_seconds: 3 }, limits: { link: 5 } });
+});
+afterEach(async () => service.stop());
+
+const content = Buffer.alloc(4000, 'x');
+
+async function submit(paths: readonly string[], params = {}): Promise<string> {
+  for (const path of paths) service.source.files.set(path, content);
+  return service.client().submit({
+    files: paths.map((path) => ({
+      sources: [`${service.source.origin}${path}`],
+      destinations: [`${service.destination.origin}${path}`],
+    })),
+    params: { verify_checksum: 'both', ...params },
+  });
+}
+
+const copies = () =>
+  service.destination.requests.filter(({ method }) => method === 'COPY').map(({ path }) => path);
+
+async function finishedEvents(jobId: string): Promise<number> {
+  const events = await outbox(service.context);
+  return events.filter(
+    ({ type, data }) => type === 'file.state' && data.job_id === jobId && data.file_state === 'FINISHED',
+  ).length;
+}
+
+/** Leaves a job as a mover that died in the middle of its first file would. */
+async function abandon(jobId: string, touched: boolean, machine: string, alive: string): Promise<void> {
+  await sql`
+    with mover as (
+      insert into transfer.movers (mover_id, host, machine, pid, started, alive_until)
+      values (gen_random_uuid(), 'elsewhere', ${machine}, 1, '1', now() + ${alive}::interval) returning mover_id)
+    update transfer.files set file_state = 'ACTIVE', start_time = now(), destination_touched = ${touched},
+      mover_id = (select mover_id from mover)
+    where job_id = ${jobId}
+  `.execute(service.context.database.sql);
+}
+
+test('kill -9 in the middle of a copy: the next mover on the machine does it again, at once and once', async () => {
+  service.destination.misbehave.set('/data/big', new Set(['slow-copy']));
+  const child = await service.spawnMover();
+  const jobId = await submit(['/data/big']);
+  await until(
+    'half of the file is there',
+    async () => service.destination.files.has('/data/big') || undefined,
+  );
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  service.destination.misbehave.clear();
+
+  const restarted = performance.now();
+  await service.startMover();
+  const job = await service.ended(jobId);
+  expect(performance.now() - restarted).toBeLessThan(2000);
+  expect(job.job_state).toBe('FINISHED');
+  expect(service.destination.files.get('/data/big')).toEqual(content);
+  expect(await finishedEvents(jobId)).toBe(1);
+});
+
+test('a copy that a dead mover had completed is recognised, not made again', async () => {
+  const jobId = await submit(['/data/done']);
+  await abandon(jobId, true, 'another machine', '-1 second');
+  service.destination.files.set('/data/done', content);
+  await service.startMover();
+  expect((await service.ended(jobId)).job_state).toBe('FINISHED');
+  expect(copies()).toEqual([]);
+});
+
+test('a partial copy of a dead mover is replaced, without any overwrite flag', async () => {
+  const jobId = await submit(['/data/part']);
+  await abandon(jobId, true, 'another machine', '-1 second');
+  service.destination.files.set('/data/part', content.subarray(0, 100));
+  await service.startMover();
+  expect((await service.ended(jobId)).job_state).toBe('FINISHED');
+  expect(service.destination.files.get('/data/part')).toEqual(content);
+});
+
+test('what was at the destination before anybody began is not taken for a partial copy', async () => {
+  const jobId = await submit(['/data/theirs']);
+  await abandon(jobId, false, 'another machine', '-1 second');
+  service.destination.files.set('/data/theirs', Buffer.from('theirs'));
+  await service.startMover();
+  expect((await service.ended(jobId)).files?.[0]?.reason).toContain('Destination file exists');
+  expect(service.destination.files.get('/data/theirs')).toEqual(Buffer.from('theirs'));
+});
+
+test('the files of a mover whose lease still runs are left to it; when the lease ends they are taken over', async () => {
+  const jobId = await submit(['/data/leased']);
+  await abandon(jobId, false, 'another machine', '2 seconds');
+  await service.startMover();
+  await sleep(700);
+  expect(copies()).toEqual([]);
+  expect((await service.ended(jobId)).job_state).toBe('FINISHED');
+});
+
+test('a file that has killed several movers is failed rather than tried for ever', async () => {
+  const jobId = await submit(['/data/poison']);
+  await sql`update transfer.files set interruptions = 5`.execute(service.context.database.sql);
+  await abandon(jobId, false, 'another machine', '-1 second');
+  await service.startMover();
+  const job = await service.ended(jobId);
+  expect(job.files?.[0]).toMatchObject({
+    file_state: 'FAILED',
+    reason: expect.stringContaining('Every mover'),
+  });
+});
+
+test('a mover that stops in order gives its files to the next one', async () => {
+  service.destination.misbehave.set('/data/handover', new Set(['slow-copy']));
+  const mover = await service.startMover();
+  const jobId = await submit(['/data/handover']);
+  await until(
+    'half of the file is there',
+    async () => service.destination.files.has('/data/handover') || undefined,
+  );
+  await mover.stop();
+  service.destination.misbehave.clear();
+  await service.startMover();
+  expect((await service.ended(jobId)).job_state).toBe('FINISHED');
+  expect(service.destination.files.get('/data/handover')).toEqual(content);
+});
+
+test('several movers share a queue: each file is copied once, and no limit is exceeded', async () => {
+  await Promise.all([service.startMover(), service.startMover(), service.startMover()]);
+  const paths = Array.from({ length: 60 }, (_, index) => `/data/shared-${index}`);
+  let mostActive = 0;
+  const watch = setInterval(() => {
+    void sql<{ active: number }>`select count(*) as active from transfer.files where file_state = 'ACTIVE'`
+      .execute(service.context.database.sql)
+      .then(({ rows }) => {
+        mostActive = Math.max(mostActive, rows[0]?.active ?? 0);
+      });
+  }, 5);
+  const jobId = await submit(paths);
+  const job = await service.ended(jobId);
+  clearInterval(watch);
+  expect(job.job_state).toBe('FINISHED');
+  expect(copies().toSorted()).toEqual(paths.toSorted());
+  expect(await finishedEvents(jobId)).toBe(60);
+  expect(mostActive).toBeGreaterThan(0);
+  expect(mostActive).toBeLessThanOrEqual(5);
+});
+
+test('a leftover of a storage that was down is removed later, but never a file that came after it', async () => {
+  service.destination.misbehave.set('*', new Set(['copy-500', 'delete-500']));
+  const mover = await service.startMover();
+  const overwrite = { overwrite: true };
+  for (const path of ['/data/left', '/data/reused']) service.destination.files.set(path, Buffer.from('old'));
+  service.destination.misbehave.set('/data/left', new Set(['verdict-failure', 'delete-500']));
+  service.destination.misbehave.set('/data/reused', new Set(['verdict-failure', 'delete-500']));
+  service.destination.misbehave.delete('*');
+  const left = await submit(['/data/left'], overwrite);
+  const reused = await submit(['/data/reused'], overwrite);
+  expect((await service.ended(left)).job_state).toBe('FAILED');
+  expect((await service.ended(reused)).job_state).toBe('FAILED');
+  service.destination.misbehave.clear();
+  expect((await service.ended(await submit(['/data/reused'], overwrite))).job_state).toBe('FINISHED');
+
+  await sql`update transfer.files set not_before = now()`.execute(service.context.database.sql);
+  await mover.stop();
+  await service.startMover();
+  await until('the leftover is gone', async () => !service.destination.files.has('/data/left') || undefined);
+  await sleep(200);
+  expect(service.destination.files.get('/data/reused')).toEqual(content);
+});
