@@ -34,13 +34,19 @@ function install() {
   const installed = path.join(root, 'node_modules', '.package-lock.json');
   if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lockfile).mtimeMs) return;
   console.error('weft: installing the packages that the lockfile names …');
-  const { status, error } = spawnSync('npm', ['ci', '--no-fund', '--no-audit', '--loglevel=error'], {
-    cwd: root,
-    stdio: ['ignore', 2, 2],
-  });
+  // Not `npm ci`: it refuses a lockfile that lacks optional packages of platforms which a registry mirror does not carry.
+  // Versions and integrity come from the lockfile all the same.
+  const { status, error } = spawnSync(
+    'npm',
+    ['install', '--no-save', '--no-fund', '--no-audit', '--loglevel=error'],
+    {
+      cwd: root,
+      stdio: ['ignore', 2, 2],
+    },
+  );
   if (status !== 0) {
     console.error(
-      `weft: npm ci failed${error ? `: ${error.message}` : ''}. Mend: look at the lines above; npm needs its registry.`,
+      `weft: npm install failed${error ? `: ${error.message}` : ''}. Mend: look at the lines above; npm needs its registry.`,
     );
     process.exit(69);
   }
