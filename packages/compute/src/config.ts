@@ -77,7 +77,7 @@ export const configSchema = z.strictObject({
         .default('weft')
         .describe('`InfrastructureDescription` of the records'),
       benchmark: z
-        .strictObject({ type: z.enum(['hepscore23', 'hepspec', 'si2k']), value: z.number().positive() })
+        .strictObject({ type: z.enum(['HEPscore23', 'HEPSPEC', 'si2k']), value: z.number().positive() })
         .optional()
         .describe('`ServiceLevel` of the machines'),
     })
