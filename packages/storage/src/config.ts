@@ -56,6 +56,10 @@ export const storageConfig = z.strictObject({
     .default([])
     .describe('Accepted audiences besides the URL, host:port and host'),
   areas: z.array(areaSchema).min(1).describe('What is served'),
+  app_passwords: z
+    .boolean()
+    .default(true)
+    .describe('Accept Basic with app passwords, for clients that know no tokens (mounted drives)'),
   put_replace_status: z
     .union([z.literal(200), z.literal(201), z.literal(204)])
     .default(204)

@@ -34,7 +34,7 @@ export const storage = defineComponent({
           methods: WEBDAV_METHODS.map((name) => ({ name, hasBody: false })),
           printError: (error, request, reply) => {
             reply.hijack();
-            printError(error, request.raw, reply.raw, request.log);
+            printError(error, request.raw, reply.raw, { log: request.log, basic: config.app_passwords });
           },
           printNotFound: (request, reply) => {
             reply.hijack();

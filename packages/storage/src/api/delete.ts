@@ -4,6 +4,7 @@ import { authorise } from '../core/authorise.ts';
 import { evaluateConditions } from './conditions.ts';
 import { statusOf } from './errors.ts';
 import { answer, type Handler } from './exchange.ts';
+import { requireUnlocked } from './locking.ts';
 import { sendMultistatus } from './multistatus.ts';
 
 /** DELETE of a file or of a collection with everything in it; 204, or 207 naming what could not be removed. */
@@ -16,6 +17,7 @@ export const remove: Handler = async (exchange) => {
   if (target.collection && !collection)
     throw new WeftError('not-found', 'not-found', 'It is a file, not a collection.');
   evaluateConditions(request, facts);
+  await requireUnlocked(exchange, [{ path: place.path, tree: collection, membership: true }]);
   if (collection && door.config.delete_collections === 'refuse' && !(await isEmpty(place))) {
     throw new WeftError('precondition', 'not-empty', 'The collection is not empty.');
   }
@@ -26,6 +28,8 @@ export const remove: Handler = async (exchange) => {
       failures.map(({ path, error }) => ({ path: [...place.area.base, ...path], status: statusOf(error) })),
     );
   }
+  await door.locks.forget(place.path);
+  await door.properties.forget(place.path);
   await door.journal.write({ changes: [{ type: 'file.deleted', path: place.path, collection }] });
   answer(exchange, 204);
 };

@@ -39,12 +39,18 @@ export function statusOf(error: unknown): number {
   return STATUS_OF_CODE[known.code] ?? known.status;
 }
 
+export interface ErrorPrinting {
+  readonly log: Pick<FastifyBaseLogger, 'error' | 'warn'>;
+  /** Whether a challenge offers Basic besides Bearer. */
+  readonly basic: boolean;
+}
+
 /** Prints an error: one line of plain text, or `application/problem+json` for those who accept JSON. */
 export function printError(
   error: unknown,
   request: IncomingMessage,
   response: ServerResponse,
-  log: Pick<FastifyBaseLogger, 'error' | 'warn'>,
+  { log, basic }: ErrorPrinting,
 ): void {
   const known = toFileError(error);
   const status = statusOf(known);
@@ -64,7 +70,10 @@ export function printError(
 
   for (const name of response.getHeaderNames()) if (name !== 'x-request-id') response.removeHeader(name);
   const challenge = bearerChallenge('weft', known);
-  if (challenge !== undefined) response.setHeader('www-authenticate', challenge);
+  if (challenge !== undefined) {
+    const offered = basic && status === 401 ? [challenge, 'Basic realm="weft", charset="UTF-8"'] : challenge;
+    response.setHeader('www-authenticate', offered);
+  }
   if (status === 405) response.setHeader('allow', ALLOW);
   if (status === 503) response.setHeader('retry-after', '5');
   if (request.headers.expect !== undefined) response.setHeader('connection', 'close');

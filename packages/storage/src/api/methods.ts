@@ -9,6 +9,9 @@ export const METHODS = [
   'COPY',
   'MOVE',
   'PROPFIND',
+  'PROPPATCH',
+  'LOCK',
+  'UNLOCK',
 ] as const;
 
 export type Method = (typeof METHODS)[number];

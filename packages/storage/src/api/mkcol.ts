@@ -1,6 +1,7 @@
 import { WeftError } from '@weft/kernel/errors';
 import { authorise } from '../core/authorise.ts';
 import { answer, type Handler } from './exchange.ts';
+import { requireUnlocked } from './locking.ts';
 
 /** MKCOL: 201; 405 when something has that name (Rucio, davix and gfal rely on it); 409 without a parent; 415 with a body. */
 export const mkcol: Handler = async (exchange) => {
@@ -11,6 +12,7 @@ export const mkcol: Handler = async (exchange) => {
   }
   const place = door.areas.locate(target.segments);
   authorise(caller, 'make-collection', place, { collection: true });
+  await requireUnlocked(exchange, [{ path: place.path, membership: true }]);
   try {
     await place.area.files.makeCollection(place.inner);
   } catch (error) {

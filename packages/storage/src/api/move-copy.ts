@@ -9,6 +9,7 @@ import { isWithin, parseResourcePath, type ResourcePath } from '../core/resource
 import { statIfThere } from '../core/upload.ts';
 import { evaluateConditions } from './conditions.ts';
 import { answer, type Exchange, type Handler, header } from './exchange.ts';
+import { requireUnlocked } from './locking.ts';
 import { thirdPartyCopy } from './third-party-copy.ts';
 
 /** MOVE within the instance: 201 for a new name, 204 when something was replaced (Rucio takes only 201). */
@@ -29,8 +30,14 @@ export const move: Handler = async (exchange) => {
       'A file cannot be moved to another storage area; copy it and delete it.',
     );
   }
-  await source.area.files.move(source.inner, destination.inner, { replace: overwrites(exchange.request) });
   const collection = facts.kind === 'collection';
+  await requireUnlocked(exchange, [
+    { path: source.path, tree: collection, membership: true },
+    { path: destination.path, tree: existing?.kind === 'collection', membership: !existing },
+  ]);
+  await source.area.files.move(source.inner, destination.inner, { replace: overwrites(exchange.request) });
+  await door.locks.forget(source.path);
+  await door.properties.move(source.path, destination.path);
   await door.journal.write({
     changes: [{ type: 'file.moved', path: destination.path, from: source.path, collection }],
   });
@@ -54,8 +61,12 @@ export const copy: Handler = async (exchange) => {
       'A file cannot be copied to another storage area by the server.',
     );
   }
+  await requireUnlocked(exchange, [
+    { path: destination.path, tree: existing?.kind === 'collection', membership: !existing },
+  ]);
   const shallow = header(request, 'depth') === '0';
   await source.area.files.copy(source.inner, destination.inner, { replace: overwrites(request), shallow });
+  await door.properties.copy(source.path, destination.path);
   await recordCopy(door, source, facts, destination, existing !== undefined);
   answer(exchange, existing ? 204 : 201);
 };

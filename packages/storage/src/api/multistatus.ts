@@ -1,7 +1,7 @@
-import { STATUS_CODES } from 'node:http';
-import { encodePath, type Segments } from '../core/resource-path.ts';
+import type { Segments } from '../core/resource-path.ts';
 import type { Exchange } from './exchange.ts';
 import { drained } from './listing.ts';
+import { printResponse, statusLine } from './print-properties.ts';
 import { finish } from './send-content.ts';
 
 export const MULTISTATUS_HEAD =
@@ -10,19 +10,13 @@ export const MULTISTATUS_HEAD =
   'xmlns:oc="http://owncloud.org/ns" xmlns:a="http://apache.org/dav/props/">\n';
 export const MULTISTATUS_TAIL = '</d:multistatus>\n';
 
-/** `HTTP/1.1 404 Not Found` */
-export function statusLine(status: number): string {
-  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`.trimEnd();
-}
-
 /** A 207 that names what could not be done, one status for each resource. */
 export async function sendMultistatus(
   exchange: Exchange,
   failures: readonly { path: Segments; status: number }[],
 ): Promise<void> {
-  const responses = failures.map(
-    ({ path, status }) =>
-      `<d:response><d:href>${encodePath(path).replaceAll('&', '&amp;')}</d:href><d:status>${statusLine(status)}</d:status></d:response>\n`,
+  const responses = failures.map(({ path, status }) =>
+    printResponse(path, false, `<d:status>${statusLine(status)}</d:status>`),
   );
   await streamMultistatus(exchange, [responses.join('')]);
 }

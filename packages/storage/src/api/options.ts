@@ -3,5 +3,5 @@ import { ALLOW } from './methods.ts';
 
 /** OPTIONS is answered without a credential: Windows, GNOME and CORS preflights send none. */
 export function options(exchange: Pick<Exchange, 'request' | 'response'>): void {
-  answer(exchange, 200, { dav: '1, 3', allow: ALLOW, 'ms-author-via': 'DAV', 'accept-ranges': 'bytes' });
+  answer(exchange, 200, { dav: '1, 2, 3', allow: ALLOW, 'ms-author-via': 'DAV', 'accept-ranges': 'bytes' });
 }

@@ -1,5 +1,9 @@
 import type { Digests } from '../core/checksums/digests.ts';
+import type { DeadProperty } from '../core/dead-properties.ts';
 import type { FileFacts, Space } from '../core/files/types.ts';
+import type { Lock } from '../core/locks.ts';
+import type { Segments } from '../core/resource-path.ts';
+import { printActiveLock } from './active-lock.ts';
 import { contentType } from './content-type.ts';
 import { printDigestList } from './digest-headers.ts';
 import { entityTag, lastModified } from './entity-tag.ts';
@@ -7,11 +11,14 @@ import { DAV, escapeXml } from './xml.ts';
 
 /** What the live properties of a resource are made of. */
 export interface Resource {
-  readonly name: string;
+  readonly path: Segments;
   readonly facts: FileFacts;
   readonly digests: Digests;
   /** Of its area; asked for on collections only. */
   readonly space: Space | undefined;
+  /** That cover it. */
+  readonly locks: readonly Lock[];
+  readonly dead: readonly DeadProperty[];
 }
 
 export interface PropertyName {
@@ -35,19 +42,29 @@ const OWNCLOUD = 'http://owncloud.org/ns';
 const APACHE = 'http://apache.org/dav/props/';
 
 const isFile = ({ facts }: Resource) => facts.kind === 'file';
+const nameOf = ({ path }: Resource) => path.at(-1) ?? '/';
+
+const LOCK_ENTRIES = ['exclusive', 'shared']
+  .map(
+    (scope) =>
+      `<d:lockentry><d:lockscope><d:${scope}/></d:lockscope><d:locktype><d:write/></d:locktype></d:lockentry>`,
+  )
+  .join('');
 
 /** Brief teapot 2.3. */
 export const LIVE_PROPERTIES: readonly LiveProperty[] = [
   dav('resourcetype', ({ facts }) => (facts.kind === 'collection' ? '<d:collection/>' : undefined)),
-  dav('displayname', ({ name }) => escapeXml(name) || '/'),
+  dav('displayname', (resource) => escapeXml(nameOf(resource))),
   dav('getcontentlength', ({ facts }) => String(facts.size)),
   dav('getlastmodified', ({ facts }) => lastModified(facts)),
   dav('creationdate', ({ facts }) => isoDate(facts.createdNs)),
   dav('getetag', ({ facts }) => escapeXml(entityTag(facts))),
   dav('getcontenttype', (resource) =>
-    isFile(resource) ? contentType(resource.name) : 'httpd/unix-directory',
+    isFile(resource) ? contentType(nameOf(resource)) : 'httpd/unix-directory',
   ),
   dav('iscollection', (resource) => (isFile(resource) ? 'FALSE' : 'TRUE')),
+  dav('supportedlock', () => LOCK_ENTRIES),
+  dav('lockdiscovery', ({ locks }) => locks.map(printActiveLock).join('') || undefined),
   // Rucio asks for the space with a PROPFIND without a body, which means allprop.
   dav('quota-used-bytes', ({ space }) => space && String(space.usedBytes)),
   dav('quota-available-bytes', ({ space }) => space && String(space.availableBytes)),
@@ -106,4 +123,14 @@ function ownCloudChecksums(digests: Digests): string | undefined {
     digests.adler32 && `ADLER32:${digests.adler32}`,
   ].filter((text) => text !== undefined);
   return known.length > 0 ? `<oc:checksum>${known.join(' ')}</oc:checksum>` : undefined;
+}
+
+/** Whether PROPPATCH must leave it alone: what the file system says is not for clients to set. */
+export function isProtected(property: PropertyName): boolean {
+  return (
+    property.namespace === DAV &&
+    LIVE_PROPERTIES.some(
+      ({ namespace, name }) => namespace === DAV && name === property.name && name !== 'displayname',
+    )
+  );
 }

@@ -7,6 +7,7 @@ import { evaluateConditions } from './conditions.ts';
 import { printDigests, wantedDigest } from './digest-headers.ts';
 import { entityTag } from './entity-tag.ts';
 import { acceptBody, answer, type Handler, header } from './exchange.ts';
+import { requireUnlocked } from './locking.ts';
 
 /** How long a sender may be silent in the middle of a body (brief teapot 3.8). */
 const IDLE_MILLISECONDS = 120_000;
@@ -24,6 +25,7 @@ export const put: Handler = async (exchange) => {
     throw new WeftError('conflict', 'is-collection', 'A collection has that name.');
   if (existing) authorise(caller, 'overwrite', place);
   evaluateConditions(request, existing);
+  await requireUnlocked(exchange, [{ path: target.segments, membership: !existing }]);
   if (header(request, 'content-range') !== undefined) {
     throw new WeftError('invalid', 'partial-put', 'PUT of a part of a file (Content-Range) is not offered.');
   }

@@ -4,15 +4,18 @@ import { WeftError } from '@weft/kernel/errors';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Door } from '../core/door.ts';
 import { parseResourcePath } from '../core/resource-path.ts';
+import { registerAppPasswordRoutes } from './app-passwords.ts';
 import { remove } from './delete.ts';
 import { printError } from './errors.ts';
 import type { Handler } from './exchange.ts';
 import { get } from './get.ts';
+import { lock, unlock } from './lock.ts';
 import { isMethod, METHODS, type Method } from './methods.ts';
 import { mkcol } from './mkcol.ts';
 import { copy, move } from './move-copy.ts';
 import { options } from './options.ts';
 import { propfind } from './propfind.ts';
+import { proppatch } from './proppatch.ts';
 import { put } from './put.ts';
 
 const HANDLERS: Readonly<Record<Exclude<Method, 'OPTIONS'>, Handler>> = {
@@ -24,7 +27,13 @@ const HANDLERS: Readonly<Record<Exclude<Method, 'OPTIONS'>, Handler>> = {
   COPY: copy,
   MOVE: move,
   PROPFIND: propfind,
+  PROPPATCH: proppatch,
+  LOCK: lock,
+  UNLOCK: unlock,
 };
+
+/** First components that are never files: the service's own endpoints (brief teapot 2). */
+const RESERVED: ReadonlySet<string> = new Set(['.weft', '.well-known']);
 
 /** Every path and method goes one way: authenticate, parse the path, hand over to the method's file. */
 export function registerRoutes(app: FastifyInstance, door: Door): void {
@@ -39,6 +48,7 @@ export function registerRoutes(app: FastifyInstance, door: Door): void {
     await serve(door, request, reply);
     requests.inc({ site: door.config.site, method: request.method, status: reply.raw.statusCode });
   };
+  registerAppPasswordRoutes(app, door);
   app.route({ method: [...METHODS], url: '/*', exposeHeadRoute: false, handler });
   app.addHook('onClose', () => door.areas.close());
 }
@@ -53,17 +63,33 @@ export async function serve(door: Door, request: FastifyRequest, reply: FastifyR
     if (method === 'OPTIONS') return options({ request: incoming, response });
     const caller = await identify(door, request);
     const target = parseResourcePath(originForm(request.rawTarget));
+    if (RESERVED.has(target.segments[0] ?? '')) {
+      throw new WeftError('not-found', 'not-found', 'There is nothing at this reserved path.');
+    }
     await HANDLERS[method]({ door, request: incoming, response, target, caller });
   } catch (error) {
-    printError(error, incoming, response, request.log);
+    printError(error, incoming, response, { log: request.log, basic: door.config.app_passwords });
   }
 }
 
+/** A bearer token, or Basic for clients that know nothing else: an app password, or a token as the password. */
 async function identify(door: Door, request: FastifyRequest): Promise<Principal> {
-  const token = readBearer(request);
-  if (token === undefined)
+  const verify = (token: string) => door.context.verifier.verify(token, { audiences: door.audiences });
+  const bearer = readBearer(request);
+  if (bearer !== undefined) return verify(bearer);
+  const password = door.config.app_passwords ? readBasicPassword(request) : undefined;
+  if (password === undefined)
     throw new WeftError('unauthenticated', 'missing_token', 'A bearer token is needed.');
-  return door.context.verifier.verify(token, { audiences: door.audiences });
+  return /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/.test(password) ? verify(password) : door.appPasswords.verify(password);
+}
+
+/** The user part says nothing that the password does not. */
+function readBasicPassword(request: FastifyRequest): string | undefined {
+  const [, encoded] = /^basic\s+([a-z0-9+/=]+)\s*$/i.exec(request.headers.authorization ?? '') ?? [];
+  if (encoded === undefined) return undefined;
+  const pair = Buffer.from(encoded, 'base64').toString('utf8');
+  const colon = pair.indexOf(':');
+  return colon === -1 ? undefined : pair.slice(colon + 1);
 }
 
 /** `https://host/path` as a request target means `/path` (RFC 9112 section 3.2.2). */

@@ -9,6 +9,7 @@ import { parseRemoteUrl, type RemoteAnswer, type RemoteFile } from '../core/thir
 import { statIfThere } from '../core/upload.ts';
 import type { Exchange, Handler } from './exchange.ts';
 import { header } from './exchange.ts';
+import { requireUnlocked } from './locking.ts';
 import { overwrites } from './move-copy.ts';
 
 /**
@@ -63,6 +64,8 @@ async function pullFrom(exchange: Exchange, url: URL, silence: Silence): Promise
     throw new WeftError('invalid', 'is-collection', 'A collection has that name.');
   if (existing && !options.overwrite)
     throw new WeftError('precondition', 'exists', 'The file exists, and Overwrite is F.');
+
+  await requireUnlocked(exchange, [{ path: place.path, membership: !existing }]);
 
   const opening = openSource(door, remote, options.signal);
   const early = await Promise.race([opening, delay(DEFINITE_ANSWER_MILLISECONDS)]);

@@ -10,12 +10,12 @@ export interface XmlElement {
     readonly name: string;
     readonly value: string;
   }[];
-  readonly children: XmlElement[];
-  /** Character data directly in the element. */
-  text: string;
+  /** In document order, text as strings. */
+  readonly content: (XmlElement | string)[];
 }
 
 export const DAV = 'DAV:';
+const XML = 'http://www.w3.org/XML/1998/namespace';
 
 /** Limits against hostile documents (brief teapot 7). */
 const MAXIMUM_BYTES = 1024 * 1024;
@@ -63,20 +63,14 @@ export function parseXml(bytes: Buffer): XmlElement {
     for (const [prefix, uri] of Object.entries(tag.ns)) {
       if (prefix !== '' && uri === '') throw invalid(`the prefix ${prefix} is bound to nothing`);
     }
-    const element: XmlElement = { namespace: tag.uri, name: tag.local, attributes, children: [], text: '' };
+    const element: XmlElement = { namespace: tag.uri, name: tag.local, attributes, content: [] };
     const parent = open.at(-1);
-    if (parent) parent.children.push(element);
+    if (parent) parent.content.push(element);
     else root = element;
     open.push(element);
   });
-  parser.on('text', (text) => {
-    const element = open.at(-1);
-    if (element) element.text += text;
-  });
-  parser.on('cdata', (text) => {
-    const element = open.at(-1);
-    if (element) element.text += text;
-  });
+  parser.on('text', (text) => void open.at(-1)?.content.push(text));
+  parser.on('cdata', (text) => void open.at(-1)?.content.push(text));
   parser.on('closetag', () => void open.pop());
   parser.write(bytes.toString('utf8')).close();
   if (!root) throw invalid('it is empty');
@@ -95,4 +89,27 @@ export function escapeXml(text: string): string {
   return text
     .replace(/[\p{Cc}\ufffe\uffff]/gu, (character) => (/[\t\n\r]/.test(character) ? character : '\ufffd'))
     .replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+/** The elements directly in an element. */
+export function childrenOf({ content }: XmlElement): XmlElement[] {
+  return content.filter((node) => typeof node !== 'string');
+}
+
+export function childOf(element: XmlElement, namespace: string, name: string): XmlElement | undefined {
+  return childrenOf(element).find((child) => child.namespace === namespace && child.name === name);
+}
+
+/** An element as it can stand in any document: every namespace is declared where it is used. */
+export function printXml(element: XmlElement): string {
+  const attributes = element.attributes.map(({ namespace, name, value }, index) => {
+    if (namespace === '') return ` ${name}="${escapeXml(value)}"`;
+    if (namespace === XML) return ` xml:${name}="${escapeXml(value)}"`;
+    return ` xmlns:n${index}="${escapeXml(namespace)}" n${index}:${name}="${escapeXml(value)}"`;
+  });
+  const content = element.content
+    .map((node) => (typeof node === 'string' ? escapeXml(node) : printXml(node)))
+    .join('');
+  const start = `${element.name} xmlns="${escapeXml(element.namespace)}"${attributes.join('')}`;
+  return content === '' ? `<${start}/>` : `<${start}>${content}</${element.name}>`;
 }

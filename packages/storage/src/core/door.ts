@@ -1,8 +1,11 @@
 import type { ComponentContext } from '@weft/kernel/component';
 import type { StorageConfig } from '../config.ts';
+import { type AppPasswords, createAppPasswords } from './app-passwords.ts';
 import { type Areas, openAreas } from './areas.ts';
 import { type ChecksumStore, createChecksumStore } from './checksums/checksum-store.ts';
+import { createDeadProperties, type DeadProperties } from './dead-properties.ts';
 import { createJournal, type Journal } from './journal.ts';
+import { createLocks, type Locks } from './locks.ts';
 
 /** What every request to one storage instance works with. */
 export interface Door {
@@ -11,6 +14,9 @@ export interface Door {
   readonly areas: Areas;
   readonly checksums: ChecksumStore;
   readonly journal: Journal;
+  readonly locks: Locks;
+  readonly properties: DeadProperties;
+  readonly appPasswords: AppPasswords;
   /** Authorities (`host:port`, lower case) under which this instance is reached: a `Destination` there is local. */
   readonly authorities: ReadonlySet<string>;
   /** What a token may name in `aud` (brief teapot 2.10). */
@@ -28,6 +34,9 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
     areas,
     checksums,
     journal: createJournal(context, config.site, checksums),
+    locks: createLocks(context.database, config.site),
+    properties: createDeadProperties(context.database, config.site),
+    appPasswords: createAppPasswords(context.database, config.site),
     authorities: new Set([url.host, ...config.hostnames].map((authority) => authority.toLowerCase())),
     audiences: [
       ...new Set([

@@ -1,4 +1,4 @@
-import type { ColumnType } from 'kysely';
+import type { ColumnType, Generated } from 'kysely';
 import type { Digests } from '../core/checksums/digests.ts';
 
 /** Numbers beyond 2^53: select them as text. */
@@ -14,6 +14,41 @@ interface ChecksumsTable {
   recorded_at: ColumnType<Date, Date | undefined, Date>;
 }
 
+interface LocksTable {
+  instance: string;
+  token: string;
+  path: string;
+  deep: boolean;
+  shared: boolean;
+  owner: string;
+  principal: string;
+  timeout_seconds: number;
+  expires_at: ColumnType<Date, Date, Date>;
+}
+
+interface PropertiesTable {
+  instance: string;
+  path: string;
+  namespace: string;
+  name: string;
+  element: string;
+}
+
+interface AppPasswordsTable {
+  instance: string;
+  id: Generated<string>;
+  hash: Buffer;
+  label: string;
+  issuer: string;
+  subject: string;
+  scopes: string[];
+  created_at: Generated<Date>;
+  expires_at: Date;
+}
+
 export interface StorageTables {
   'storage.checksums': ChecksumsTable;
+  'storage.locks': LocksTable;
+  'storage.properties': PropertiesTable;
+  'storage.app_passwords': AppPasswordsTable;
 }

@@ -1,0 +1,93 @@
+import type { Database } from '@weft/kernel/database';
+import { sql } from 'kysely';
+import { plainPath, type Segments } from './resource-path.ts';
+
+/** A property that clients made up; `element` is the whole element as XML. */
+export interface DeadProperty {
+  readonly namespace: string;
+  readonly name: string;
+  readonly element: string;
+}
+
+export type PropertyChange =
+  | { readonly kind: 'set'; readonly property: DeadProperty }
+  | { readonly kind: 'remove'; readonly namespace: string; readonly name: string };
+
+export interface DeadProperties {
+  /** Of each path that has any. */
+  find(paths: readonly Segments[]): Promise<ReadonlyMap<string, readonly DeadProperty[]>>;
+  /** All or nothing, in order. */
+  change(path: Segments, changes: readonly PropertyChange[]): Promise<void>;
+  /** Of a resource and of everything below it. */
+  forget(path: Segments): Promise<void>;
+  move(from: Segments, to: Segments): Promise<void>;
+  copy(from: Segments, to: Segments): Promise<void>;
+}
+
+/** Properties in PostgreSQL, by path (RFC 4918 section 4). */
+export function createDeadProperties(database: Database, instance: string): DeadProperties {
+  /** True of the path itself and of what lies below it; `starts_with` takes every character as itself. */
+  const within = (path: string) =>
+    sql<boolean>`(path = ${path} or starts_with(path, ${path === '/' ? '/' : `${path}/`}))`;
+
+  return {
+    async find(paths) {
+      const { rows } = await sql<DeadProperty & { path: string }>`
+        select path, namespace, name, element from storage.properties
+        where instance = ${instance} and path = any(${paths.map(plainPath)})
+        order by path, namespace, name`.execute(database.sql);
+      return Map.groupBy(rows, ({ path }) => path);
+    },
+    async change(path, changes) {
+      // The last word about each name counts; together they are two statements.
+      const last = new Map<string, PropertyChange>();
+      for (const change of changes) {
+        const { namespace, name } = change.kind === 'set' ? change.property : change;
+        last.set(JSON.stringify([namespace, name]), change);
+      }
+      const set = [...last.values()].flatMap((change) => (change.kind === 'set' ? [change.property] : []));
+      const removed = [...last.values()].flatMap((change) => (change.kind === 'remove' ? [change] : []));
+      const plain = plainPath(path);
+      await database.transaction(async (tx) => {
+        await sql`delete from storage.properties
+          where instance = ${instance} and path = ${plain} and (namespace, name) in (
+            select * from unnest(${removed.map(({ namespace }) => namespace)}::text[], ${removed.map(({ name }) => name)}::text[])
+          )`.execute(tx);
+        await sql`insert into storage.properties (instance, path, namespace, name, element)
+          select ${instance}, ${plain}, * from unnest(
+            ${set.map(({ namespace }) => namespace)}::text[],
+            ${set.map(({ name }) => name)}::text[],
+            ${set.map(({ element }) => element)}::text[])
+          on conflict (instance, path, namespace, name) do update set element = excluded.element`.execute(tx);
+      });
+    },
+    async forget(path) {
+      await sql`delete from storage.properties where instance = ${instance} and ${within(plainPath(path))}`.execute(
+        database.sql,
+      );
+    },
+    async move(from, to) {
+      const source = plainPath(from);
+      const target = plainPath(to);
+      await database.transaction(async (tx) => {
+        await sql`delete from storage.properties where instance = ${instance} and ${within(target)}`.execute(
+          tx,
+        );
+        await sql`update storage.properties set path = ${target} || substr(path, ${source.length + 1})
+          where instance = ${instance} and ${within(source)}`.execute(tx);
+      });
+    },
+    async copy(from, to) {
+      const source = plainPath(from);
+      const target = plainPath(to);
+      await database.transaction(async (tx) => {
+        await sql`delete from storage.properties where instance = ${instance} and ${within(target)}`.execute(
+          tx,
+        );
+        await sql`insert into storage.properties (instance, path, namespace, name, element)
+          select instance, ${target} || substr(path, ${source.length + 1}), namespace, name, element
+          from storage.properties where instance = ${instance} and ${within(source)}`.execute(tx);
+      });
+    },
+  };
+}
