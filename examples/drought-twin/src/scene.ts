@@ -58,10 +58,19 @@ function dataset(name: string, files: readonly ObservationFile[]): Dataset {
   };
 }
 
-/** Rucio's `hash` path of a file: two pairs of hexadecimal digits of the MD5 of `scope:name` spread files over folders. */
+/** Where a storage of the datalake keeps a file of the example. */
 export function pathOf(name: string): string {
-  const digest = createHash('md5').update(`${SCOPE}:${name}`).digest('hex');
-  return `${PREFIX}/${SCOPE}/${digest.slice(0, 2)}/${digest.slice(2, 4)}/${name}`;
+  return `${PREFIX}/${hashedName(SCOPE, name)}`;
+}
+
+/**
+ * Rucio's `hash` names: two pairs of hexadecimal digits of the MD5 of `scope:name` spread files over folders.
+ *
+ * @example hashedName('test', 'f1') // 'test/a1/62/f1'
+ */
+export function hashedName(scope: string, name: string): string {
+  const digest = createHash('md5').update(`${scope}:${name}`).digest('hex');
+  return `${scope}/${digest.slice(0, 2)}/${digest.slice(2, 4)}/${name}`;
 }
 
 function monthsUntil(issue: string): string[] {
