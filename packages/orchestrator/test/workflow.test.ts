@@ -67,7 +67,7 @@ describe('a deployment of the twin', () => {
     const [{ pod, configmaps }] = stage.hpc.created as [(typeof stage.hpc.created)[number]];
     expect(pod.metadata).toMatchObject({
       namespace: 'drought',
-      uid: done.outputs['pod'],
+      uid: done.outputs.pod,
       annotations: {
         'datalake.dte/stage-in': 'drought:climdiv -> /in',
         'datalake.dte/stage-out': '/out/* -> drought:warning-2010-12 @ HPC-SCRATCH',
