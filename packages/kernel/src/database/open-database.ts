@@ -49,9 +49,11 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
       log.debug({ reason: describeError(error) }, 'a database connection was lost'),
     );
   });
-  pool.on('error', (error) =>
-    log.warn({ reason: describeError(error) }, 'an idle database connection was lost'),
-  );
+  let closing = false;
+  pool.on('error', (error) => {
+    // Clients that `close` lets go may still see their server end.
+    if (!closing) log.warn({ reason: describeError(error) }, 'an idle database connection was lost');
+  });
 
   try {
     await checkServer(pool, options);
@@ -145,7 +147,10 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
       }
     },
 
-    close: async () => await pool.end(),
+    async close() {
+      closing = true;
+      await pool.end();
+    },
   };
 }
 
