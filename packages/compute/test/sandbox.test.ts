@@ -1,4 +1,4 @@
-import { mkdtemp } from 'node:fs/promises';
+import { chmod, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createLogger } from '@weft/kernel/telemetry';
@@ -16,7 +16,7 @@ async function startSandbox(wanted: ConfinementName) {
   const workFolder = await mkdtemp(join(tmpdir(), 'weft-sandbox-'));
   const account = await ensureJobAccount('weft-job');
   // Only confinement by mounting gets into a folder that the account may not enter.
-  if (account && wanted === 'none') await (await import('node:fs/promises')).chmod(workFolder, 0o711);
+  if (account && wanted === 'none') await chmod(workFolder, 0o711);
   const runtime = await ensureRuntime(workFolder);
   const pod = { nodeBinary: runtime.nodeBinary, network: 'host' } as const;
   const confinement = await chooseConfinement({ wanted, account, pod, workFolder, log });

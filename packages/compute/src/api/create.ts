@@ -71,7 +71,7 @@ export function createRoute(app: FastifyInstance, context: ComputeContext, site:
           delegationSealed,
         }),
       );
-      return { PodUID: pod.uid, PodJID: pod.job.id };
+      return { PodUID: pod.uid, PodJID: String(pod.job.id) };
     },
   });
 }

@@ -64,7 +64,7 @@ export function getLogsRoute(app: FastifyInstance, context: ComputeContext, site
       }
 
       const gone = new AbortController();
-      request.raw.socket.once('close', () => gone.abort());
+      reply.raw.once('close', () => gone.abort());
       const lines = readLog(
         site.backEnd.logFile(jobReference(site, pod), container.name),
         options,

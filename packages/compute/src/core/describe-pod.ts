@@ -31,7 +31,7 @@ export function describePod(pod: Pod): PodStatus {
     name: pod.name,
     UID: pod.uid,
     namespace: pod.namespace,
-    JID: pod.job.jid ?? pod.job.id,
+    JID: pod.job.jid ?? String(pod.job.id),
     containers: mainContainers(pod).map((container) => describeContainer(container, pod)),
     initContainers: pod.containers
       .filter(({ init }) => init)

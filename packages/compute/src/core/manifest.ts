@@ -86,8 +86,8 @@ const volume = z.object({
   projected: z.object({ defaultMode: z.int().nullish() }).nullish(),
   downwardAPI: z.object({ defaultMode: z.int().nullish() }).nullish(),
   emptyDir: z.object({}).nullish(),
-  hostPath: z.unknown(),
-  persistentVolumeClaim: z.unknown(),
+  hostPath: z.unknown().optional(),
+  persistentVolumeClaim: z.unknown().optional(),
 });
 
 const manifestSchema = z.object({

@@ -25,7 +25,13 @@ export interface LocalPod {
 /** How the back end of a site finds the job of a pod. */
 export function jobReference(site: Site, pod: Pod): JobReference {
   const { job, uid } = pod;
-  return { id: job.id, token: job.token, folder: jobFolder(site, uid, job.attempt), handle: job.handle, uid };
+  return {
+    id: String(job.id),
+    token: job.token,
+    folder: jobFolder(site, uid, job.attempt),
+    handle: job.handle,
+    uid,
+  };
 }
 
 /** Where a pod's things lie on this site. */
@@ -72,7 +78,7 @@ export async function prepareJob(context: ComputeContext, site: Site, pod: Pod):
       PATH: IMAGE_PATH,
       HOME: '/tmp',
       HOSTNAME: pod.name,
-      WEFT_JOB_ID: pod.job.id,
+      WEFT_JOB_ID: String(pod.job.id),
       WEFT_SITE: site.config.name,
     });
     return {
@@ -86,7 +92,7 @@ export async function prepareJob(context: ComputeContext, site: Site, pod: Pod):
     };
   };
   return {
-    id: pod.job.id,
+    id: String(pod.job.id),
     token: pod.job.token,
     folder,
     uid: pod.uid,

@@ -24,7 +24,7 @@ export async function recordObservations(
   pods: readonly Pod[],
   observations: readonly Observation[],
 ): Promise<void> {
-  const podOfJob = new Map(pods.map((pod) => [pod.job.id, pod]));
+  const podOfJob = new Map(pods.map((pod) => [String(pod.job.id), pod]));
   const moves: PodMove[] = [];
   const changed: { pod: Pod; records: readonly ContainerRecord[] }[] = [];
   const ended: EndedJob[] = [];

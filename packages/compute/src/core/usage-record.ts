@@ -23,7 +23,7 @@ export function usageRecord(
     SubmitHost: `${new URL(site.config.url).host}/${site.config.node}`,
     MachineName: site.config.node,
     Queue: job.backend ?? site.backEnd.name,
-    LocalJobId: job.id,
+    LocalJobId: String(job.id),
     LocalUserId: site.account === undefined ? 'own' : site.config.account,
     GlobalUserName: pod.owner_subject,
     // A VO is the outermost group: `/drought/operators` belongs to `drought`.
@@ -37,9 +37,7 @@ export function usageRecord(
     EndTime: job.ended_at,
     InfrastructureDescription: accounting.infrastructure,
     InfrastructureType: 'grid',
-    ...(job.peak_memory_bytes === null
-      ? {}
-      : { MemoryReal: Math.round(Number(job.peak_memory_bytes) / 1024) }),
+    ...(job.peak_memory_bytes === null ? {} : { MemoryReal: Math.round(job.peak_memory_bytes / 1024) }),
     ...(accounting.benchmark === undefined
       ? {}
       : { ServiceLevelType: accounting.benchmark.type, ServiceLevel: accounting.benchmark.value }),

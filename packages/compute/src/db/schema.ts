@@ -37,8 +37,7 @@ export interface PodsTable {
 }
 
 export interface JobsTable {
-  /** bigint: comes back as text. */
-  id: Generated<string>;
+  id: Generated<number>;
   site: string;
   pod_uid: string;
   attempt: Generated<number>;
@@ -50,7 +49,7 @@ export interface JobsTable {
   started_at: OptionalTime;
   ended_at: OptionalTime;
   cpu_seconds: number | null;
-  peak_memory_bytes: string | null;
+  peak_memory_bytes: number | null;
   published_at: OptionalTime;
 }
 
@@ -76,7 +75,7 @@ export interface StagedFilesTable {
   scope: string;
   name: string;
   path: string;
-  bytes: string;
+  bytes: number;
   adler32: string | null;
   rse: string | null;
   dataset: string | null;
