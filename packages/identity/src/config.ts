@@ -27,6 +27,8 @@ const userSchema = z.strictObject({
     .default([])
     .describe('Groups that appear only when a token request names them'),
   entitlements: z.array(z.string()).default([]).describe('`eduperson_entitlement`'),
+  password: secretSchema.optional().describe('For the sign-in page; without one the person cannot use it'),
+  password_file: z.string().optional().describe('File that holds the password alone'),
   scopes: scopesSchema.describe(
     'Scopes that the user may have besides openid, profile, email, …; `name:*` is a pattern',
   ),
@@ -50,6 +52,7 @@ export const GRANT_TYPES = [
   'client_credentials',
   'refresh_token',
   'authorization_code',
+  'password',
   'urn:ietf:params:oauth:grant-type:device_code',
   'urn:ietf:params:oauth:grant-type:token-exchange',
   'urn:ietf:params:oauth:grant-type:jwt-bearer',
@@ -70,6 +73,10 @@ const clientSchema = z
     jwk_file: z.string().optional().describe('File with that key as JSON; private members are ignored'),
     grants: z.array(z.enum(GRANT_TYPES)).default([]),
     redirect_uris: z.array(z.string()).default([]),
+    pkce: z
+      .enum(['required', 'optional'])
+      .default('required')
+      .describe('`optional` only for confidential clients too old for it'),
     resources: z.array(z.string()).default([]).describe('Audiences that the client itself answers to'),
     allow: z
       .array(allowanceSchema)
@@ -107,6 +114,15 @@ const realmShape = {
     .array(z.enum(['preferred_username', 'name', 'email', 'groups']))
     .default(['preferred_username'])
     .describe('Claims that access tokens carry when their scope (profile, email) was granted'),
+  registration: z
+    .strictObject({
+      mode: z
+        .enum(['off', 'open'])
+        .default('off')
+        .describe('Whether clients may register themselves (RFC 7591)'),
+      scopes: scopesSchema.describe('What such clients may ask for besides openid, profile, …'),
+    })
+    .prefault({}),
   users: z.array(userSchema).default([]),
   clients: z.array(clientSchema).default([]),
 };

@@ -1,8 +1,12 @@
 import { fileURLToPath } from 'node:url';
 import { type ComponentContext, defineComponent, type ListenerDefinition } from '@weft/kernel/component';
 import { printAliseError, registerAliseV1 } from './api/alise-v1.ts';
+import { registerAuthorize } from './api/authorize.ts';
+import { registerDevice } from './api/device.ts';
 import { registerDiscovery } from './api/discovery.ts';
 import { printOAuthError } from './api/oauth-dialect.ts';
+import { registerRegistration } from './api/registration.ts';
+import { registerSignIn } from './api/sign-in.ts';
 import { registerToken } from './api/token.ts';
 import { registerTokenInspection } from './api/token-inspection.ts';
 import { configSchema, type IdentityConfig } from './config.ts';
@@ -50,6 +54,10 @@ function listeners(context: ComponentContext<IdentityConfig>): ListenerDefinitio
         registerDiscovery(app, realm);
         registerToken(app, realm);
         registerTokenInspection(app, realm);
+        registerAuthorize(app, realm);
+        registerSignIn(app, realm);
+        registerDevice(app, realm);
+        registerRegistration(app, realm);
       },
     } satisfies ListenerDefinition;
   });

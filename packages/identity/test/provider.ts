@@ -35,6 +35,7 @@ export async function provider(
         subject: ALICE,
         name: 'Alice Example',
         email: 'alice@example.org',
+        password: 'correct horse battery',
         groups: ['/drought'],
         optional_groups: ['/drought/ops'],
         scopes: ['storage.read:/', 'storage.create:/drought', 'storage.modify:/drought', 'compute.create'],
@@ -42,6 +43,33 @@ export async function provider(
       { username: 'bob', subject: BOB, scopes: ['storage.read:/bob'] },
     ],
     clients: [
+      {
+        id: 'portal',
+        name: 'The portal',
+        secret: secretOf('portal'),
+        grants: ['authorization_code', 'refresh_token'],
+        redirect_uris: ['https://portal.test/callback'],
+        allow: [
+          { audience: STORAGE, scopes: ['openid', 'profile', 'email', 'offline_access', 'storage.read:/'] },
+        ],
+      },
+      {
+        id: 'cli',
+        name: 'A command line',
+        grants: [
+          'authorization_code',
+          'refresh_token',
+          'urn:ietf:params:oauth:grant-type:device_code',
+          'password',
+        ],
+        redirect_uris: ['http://127.0.0.1/callback'],
+        allow: [
+          {
+            audience: STORAGE,
+            scopes: ['openid', 'profile', 'offline_access', 'storage.read:/', 'wlcg.groups:*'],
+          },
+        ],
+      },
       {
         id: 'weft-cli',
         jwk: (await exportJWK(publicKey)) as { kty: 'EC' },
@@ -73,6 +101,7 @@ export async function provider(
         allow: [{ audience: ALISE, scopes: ['alise.mapping:hpc'] }],
       },
     ],
+    registration: { mode: 'open', scopes: ['storage.read:/'] },
     alise: {
       listen: { port: 8442 },
       url: ALISE,

@@ -121,7 +121,7 @@ describe('client credentials', () => {
   });
 
   it('refuse what is no grant, twice the same parameter, and JSON', async () => {
-    expect((await provider.token({ grant_type: 'password' }, basic('datalake'))).body.error).toBe(
+    expect((await provider.token({ grant_type: 'implicit' }, basic('datalake'))).body.error).toBe(
       'unsupported_grant_type',
     );
     expect((await provider.token({}, basic('datalake'))).body.error).toBe('invalid_request');

@@ -36,25 +36,31 @@ export function registerDiscovery(app: FastifyInstance, realm: Realm): void {
 }
 
 function describeIssuer({ issuer, config }: Realm) {
-  const grants = GRANT_TYPES.filter((grant) => config.developmentProfile || !grant.endsWith(':jwt-bearer'));
-  const implemented = grants.filter(
-    (grant) => grant !== 'authorization_code' && !grant.endsWith(':device_code'),
-  );
   return {
     issuer,
+    authorization_endpoint: `${issuer}/authorize`,
     token_endpoint: `${issuer}/token`,
     userinfo_endpoint: `${issuer}/userinfo`,
     jwks_uri: `${issuer}/jwk`,
+    ...(config.registration.mode === 'off'
+      ? {}
+      : { registration_endpoint: `${issuer}/iam/api/client-registration` }),
     introspection_endpoint: `${issuer}/introspect`,
     revocation_endpoint: `${issuer}/revoke`,
+    device_authorization_endpoint: `${issuer}/devicecode`,
+    end_session_endpoint: `${issuer}/endsession`,
     scopes_supported: SCOPES_SUPPORTED,
-    response_types_supported: [],
-    grant_types_supported: implemented,
+    response_types_supported: ['code'],
+    response_modes_supported: ['query'],
+    grant_types_supported: GRANT_TYPES.filter(
+      (grant) => config.developmentProfile || !DEVELOPMENT_GRANTS.includes(grant),
+    ),
     subject_types_supported: ['public'],
     id_token_signing_alg_values_supported: [SIGNING_ALGORITHM],
-    token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'none'],
-    introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
-    revocation_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'none'],
+    token_endpoint_auth_methods_supported: CLIENT_AUTHENTICATION,
+    introspection_endpoint_auth_methods_supported: CLIENT_AUTHENTICATION.slice(0, 2),
+    revocation_endpoint_auth_methods_supported: CLIENT_AUTHENTICATION,
+    code_challenge_methods_supported: ['S256'],
     claims_supported: [
       'sub',
       'iss',
@@ -65,5 +71,9 @@ function describeIssuer({ issuer, config }: Realm) {
       'groups',
       'wlcg.groups',
     ],
+    authorization_response_iss_parameter_supported: true,
   };
 }
+
+const CLIENT_AUTHENTICATION = ['client_secret_basic', 'client_secret_post', 'none'];
+const DEVELOPMENT_GRANTS: readonly string[] = ['password', 'urn:ietf:params:oauth:grant-type:jwt-bearer'];

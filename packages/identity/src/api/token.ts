@@ -2,8 +2,11 @@ import { WeftError } from '@weft/kernel/errors';
 import type { FastifyInstance } from 'fastify';
 import { type RequestOrigin, recordAudit } from '../core/audit.ts';
 import { authenticateClient } from '../core/clients.ts';
+import { grantAuthorizationCode } from '../core/grants/authorization-code.ts';
 import { grantClientCredentials } from '../core/grants/client-credentials.ts';
+import { grantDeviceCode } from '../core/grants/device-code.ts';
 import { grantJwtBearer } from '../core/grants/jwt-bearer.ts';
+import { grantPassword } from '../core/grants/password.ts';
 import { grantRefreshToken } from '../core/grants/refresh-token.ts';
 import { grantTokenExchange } from '../core/grants/token-exchange.ts';
 import { oauthError } from '../core/oauth-error.ts';
@@ -19,10 +22,15 @@ import { formOf, originOf, presentedClient } from './oauth-dialect.ts';
 
 const GRANTS: ReadonlyMap<string, (realm: Realm, request: TokenRequest) => Promise<TokenGrant>> = new Map([
   ['client_credentials', grantClientCredentials],
+  ['authorization_code', grantAuthorizationCode],
   ['refresh_token', grantRefreshToken],
+  ['password', grantPassword],
+  ['urn:ietf:params:oauth:grant-type:device_code', grantDeviceCode],
   ['urn:ietf:params:oauth:grant-type:token-exchange', grantTokenExchange],
   ['urn:ietf:params:oauth:grant-type:jwt-bearer', grantJwtBearer],
 ]);
+
+const POLLING = ['authorization_pending', 'slow_down'];
 
 /** `POST /token`: every grant, one audit row each. */
 export function registerToken(app: FastifyInstance, realm: Realm): void {
@@ -43,7 +51,8 @@ export function registerToken(app: FastifyInstance, realm: Realm): void {
       await auditGrant(realm, client.id, grantType, granted, origin);
       return reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' }).send(print(granted));
     } catch (error) {
-      if (error instanceof WeftError)
+      // A device that polls is not refused anything yet.
+      if (error instanceof WeftError && !POLLING.includes(error.code))
         await auditRefusal(realm, presented?.id ?? '-', grantType, error, origin);
       throw error;
     }
@@ -57,6 +66,7 @@ function print(granted: TokenGrant): Record<string, unknown> {
     expires_in: granted.expiresInSeconds,
     scope: granted.scopes.join(' '),
     ...(granted.refreshToken === undefined ? {} : { refresh_token: granted.refreshToken }),
+    ...(granted.idToken === undefined ? {} : { id_token: granted.idToken }),
     ...(granted.issuedTokenType === undefined ? {} : { issued_token_type: granted.issuedTokenType }),
   };
 }

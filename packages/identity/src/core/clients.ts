@@ -13,6 +13,9 @@ export interface Client {
   readonly grants: readonly string[];
   readonly resources: readonly string[];
   readonly redirectUris: readonly string[];
+  readonly pkceRequired: boolean;
+  /** Registered by itself (RFC 7591), so nobody vouches for its name. */
+  readonly selfRegistered: boolean;
   readonly allow: readonly Allowance[];
   readonly exchange: readonly ExchangeAllowance[];
 }
@@ -44,6 +47,8 @@ export async function findClient(
     grants: row.grants,
     resources: row.resources,
     redirectUris: row.redirect_uris,
+    pkceRequired: row.pkce_required,
+    selfRegistered: row.registration_token_hash !== null,
     allow: row.allow,
     exchange: row.exchange,
   };

@@ -2,9 +2,10 @@ import { readFileSync } from 'node:fs';
 import type { Secret } from '@weft/kernel/config';
 import type { Tx } from '@weft/kernel/database';
 import { sql } from 'kysely';
-import type { ClientConfig, RealmConfig } from '../config.ts';
+import type { ClientConfig, RealmConfig, UserConfig } from '../config.ts';
 import type { Allowance, IdentityTables, PublicJwk } from '../db/schema.ts';
 import { hashSecret } from './hashes.ts';
+import { hashPassword } from './passwords.ts';
 
 /**
  * Makes users and clients of a realm what the configuration says. Those that an earlier configuration made and this one
@@ -28,6 +29,7 @@ async function provisionUsers(tx: Tx<IdentityTables>, realm: string, { users }: 
     .where(sql<boolean>`not subject = any(${users.map(({ subject }) => subject)})`)
     .execute();
   if (users.length === 0) return;
+  const hashes = await passwordHashes(users);
   await tx
     .insertInto('identity.users')
     .values(
@@ -43,6 +45,7 @@ async function provisionUsers(tx: Tx<IdentityTables>, realm: string, { users }: 
         scopes: user.scopes,
         suspended_at: null,
         configured: true,
+        password_hash: hashes.get(user.subject) ?? null,
       })),
     )
     .onConflict((conflict) =>
@@ -54,10 +57,21 @@ async function provisionUsers(tx: Tx<IdentityTables>, realm: string, { users }: 
         optional_groups: column.ref('excluded.optional_groups'),
         entitlements: column.ref('excluded.entitlements'),
         scopes: column.ref('excluded.scopes'),
+        password_hash: column.ref('excluded.password_hash'),
         configured: column.ref('excluded.configured'),
       })),
     )
     .execute();
+}
+
+/** By subject, for users that have a password. */
+async function passwordHashes(users: readonly UserConfig[]): Promise<Map<string, string>> {
+  const hashes = new Map<string, string>();
+  for (const { subject, password, password_file: file } of users) {
+    const given = password?.reveal() ?? (file === undefined ? undefined : readFileSync(file, 'utf8').trim());
+    if (given !== undefined) hashes.set(subject, await hashPassword(given));
+  }
+  return hashes;
 }
 
 async function provisionClients(
@@ -93,6 +107,10 @@ async function provisionClients(
         exchange: JSON.stringify(client.exchange),
         configured: true,
         suspended_at: null,
+        pkce_required: client.pkce === 'required',
+        registration_token_hash: null,
+        registration: JSON.stringify(null),
+        last_used_at: null,
       })),
     )
     .onConflict((conflict) =>
@@ -105,6 +123,7 @@ async function provisionClients(
         redirect_uris: column.ref('excluded.redirect_uris'),
         allow: column.ref('excluded.allow'),
         exchange: column.ref('excluded.exchange'),
+        pkce_required: column.ref('excluded.pkce_required'),
         configured: column.ref('excluded.configured'),
       })),
     )

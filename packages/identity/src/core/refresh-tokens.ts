@@ -22,13 +22,17 @@ export interface LiveRefreshToken extends RefreshGrant {
 }
 
 /** Stores the first refresh token of a new family and gives it out; only its hash stays here. */
-export async function newRefreshFamily(realm: Realm, grant: RefreshGrant): Promise<string> {
+export async function newRefreshFamily(
+  realm: Realm,
+  grant: RefreshGrant,
+  family: string = randomUUID(),
+): Promise<string> {
   const sql = realm.database.withTables<IdentityTables>();
   return insertToken(
     sql,
     realm,
     grant,
-    randomUUID(),
+    family,
     new Date(Date.now() + realm.config.refresh_token_days * 86_400_000),
   );
 }
@@ -112,7 +116,7 @@ export async function revokeRefreshToken(realm: Realm, token: string, clientId: 
   return true;
 }
 
-async function revokeFamily(sql: Sql<IdentityTables>, family: string): Promise<void> {
+export async function revokeFamily(sql: Sql<IdentityTables>, family: string): Promise<void> {
   await sql
     .updateTable('identity.refresh_tokens')
     .set({ revoked_at: new Date() })

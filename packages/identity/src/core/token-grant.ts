@@ -20,6 +20,9 @@ export interface TokenGrant {
   readonly scopes: readonly string[];
   readonly refreshToken?: string;
   readonly issuedTokenType?: string;
+  readonly idToken?: string;
+  /** `jti` */
+  readonly accessTokenId?: string;
 }
 
 const MAXIMUM_AUDIENCES = 50;

@@ -1,6 +1,8 @@
 import type { Sql } from '@weft/kernel/database';
+import type { Selectable } from 'kysely';
 import type { IdentityTables } from '../db/schema.ts';
 import { findClient } from './clients.ts';
+import { passwordMatches } from './passwords.ts';
 import type { Membership } from './select-groups.ts';
 
 export interface User extends Membership {
@@ -45,7 +47,10 @@ export async function findUser(
     .where('subject' in who ? 'subject' : 'username', '=', 'subject' in who ? who.subject : who.username)
     .where('suspended_at', 'is', null)
     .executeTakeFirst();
-  if (row === undefined) return undefined;
+  return row && userOf(row);
+}
+
+function userOf(row: Selectable<IdentityTables['identity.users']>): User {
   return {
     subject: row.subject,
     username: row.username,
@@ -56,4 +61,21 @@ export async function findUser(
     entitlements: row.entitlements,
     scopes: row.scopes,
   };
+}
+
+/** The user with this name and password. Takes as long for names that nobody has. */
+export async function signIn(
+  sql: Sql<IdentityTables>,
+  realm: string,
+  username: string,
+  password: string,
+): Promise<User | undefined> {
+  const row = await sql
+    .selectFrom('identity.users')
+    .selectAll()
+    .where('realm', '=', realm)
+    .where('username', '=', username)
+    .where('suspended_at', 'is', null)
+    .executeTakeFirst();
+  return (await passwordMatches(password, row?.password_hash ?? undefined)) ? row && userOf(row) : undefined;
 }

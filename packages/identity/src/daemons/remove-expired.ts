@@ -7,7 +7,14 @@ import type { IdentityConfig } from '../config.ts';
 const BATCH = 5000;
 
 /** Tables whose rows mean nothing after `expires_at`. */
-const EXPIRING = ['identity.refresh_tokens', 'identity.used_assertions', 'identity.revoked_tokens'];
+const EXPIRING = [
+  'identity.refresh_tokens',
+  'identity.used_assertions',
+  'identity.revoked_tokens',
+  'identity.sessions',
+  'identity.authorization_codes',
+  'identity.device_codes',
+];
 
 /** Deletes expired rows, a bounded batch at a time. */
 export const removeExpired: DaemonDefinition<IdentityConfig> = {

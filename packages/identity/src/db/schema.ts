@@ -8,6 +8,9 @@ export interface IdentityTables {
   'identity.refresh_tokens': RefreshTokenTable;
   'identity.used_assertions': UsedAssertionTable;
   'identity.revoked_tokens': RevokedTokenTable;
+  'identity.sessions': SessionTable;
+  'identity.authorization_codes': AuthorizationCodeTable;
+  'identity.device_codes': DeviceCodeTable;
   'identity.audit': AuditTable;
 }
 
@@ -49,6 +52,7 @@ interface UserTable {
   scopes: string[];
   suspended_at: Date | null;
   configured: boolean;
+  password_hash: string | null;
 }
 
 /** What a client may get for an audience by itself, or for a user who signs in through it. */
@@ -79,6 +83,10 @@ interface ClientTable {
   configured: boolean;
   suspended_at: Date | null;
   created_at: Generated<Date>;
+  pkce_required: Generated<boolean>;
+  registration_token_hash: Buffer | null;
+  registration: JSONColumnType<Record<string, unknown> | null>;
+  last_used_at: Date | null;
 }
 
 interface RefreshTokenTable {
@@ -121,4 +129,48 @@ interface AuditTable {
   reason: string | null;
   request_id: string | null;
   address: string | null;
+}
+
+interface SessionTable {
+  id_hash: Buffer;
+  realm: string;
+  subject: string;
+  auth_time: Generated<Date>;
+  last_seen: Generated<Date>;
+  wrong_codes: Generated<number>;
+  expires_at: Date;
+}
+
+interface AuthorizationCodeTable {
+  hash: Buffer;
+  realm: string;
+  client_id: string;
+  subject: string;
+  redirect_uri: string;
+  code_challenge: string | null;
+  nonce: string | null;
+  scopes: string[];
+  audiences: string[];
+  auth_time: Date;
+  family: Generated<string>;
+  used_at: Date | null;
+  expires_at: Date;
+}
+
+export type DeviceCodeState = 'created' | 'approved' | 'denied' | 'redeemed';
+
+interface DeviceCodeTable {
+  hash: Buffer;
+  user_code_hash: Buffer;
+  realm: string;
+  client_id: string;
+  scopes: string[];
+  audiences: string[];
+  code_challenge: string | null;
+  state: Generated<DeviceCodeState>;
+  subject: string | null;
+  auth_time: Date | null;
+  interval_seconds: Generated<number>;
+  polled_at: Date | null;
+  expires_at: Date;
 }

@@ -2,11 +2,10 @@ import { errors, importJWK, jwtVerify } from 'jose';
 import type { IdentityTables } from '../../db/schema.ts';
 import { signAccessToken } from '../access-token.ts';
 import { type Client, requireGrant } from '../clients.ts';
-import { requireSomeScope, scopesAllowed } from '../granted-scopes.ts';
 import { oauthError } from '../oauth-error.ts';
 import type { Realm } from '../realm.ts';
 import { requiredParameter, type TokenGrant, type TokenRequest } from '../token-grant.ts';
-import { userMay } from '../user-scopes.ts';
+import { scopesForUser } from '../user-grant.ts';
 import { findUser, type User } from '../users.ts';
 
 /** Longest life of an assertion, and tolerance for clocks, in seconds. */
@@ -27,12 +26,7 @@ export async function grantJwtBearer(realm: Realm, request: TokenRequest): Promi
   const audiences =
     request.audiences.length > 0 ? request.audiences : client.allow.flatMap((each) => each.audiences);
   const requested = request.scopes.length > 0 ? request.scopes : ordinaryScopes(user);
-  const scopes = scopesAllowed(
-    requested.filter((scope) => userMay(user, scope)),
-    audiences,
-    client.allow,
-  );
-  requireSomeScope(requested, scopes);
+  const scopes = scopesForUser(client, user, requested, audiences);
   const { token, expiresInSeconds } = await signAccessToken(realm, {
     owner: { subject: user.subject, user },
     clientId: client.id,

@@ -7,6 +7,7 @@ import { oauthError } from '../oauth-error.ts';
 import type { Realm } from '../realm.ts';
 import { type LiveRefreshToken, useRefreshToken } from '../refresh-tokens.ts';
 import { requiredParameter, type TokenGrant, type TokenRequest } from '../token-grant.ts';
+import { scopesForUser } from '../user-grant.ts';
 import { userMay } from '../user-scopes.ts';
 import { findOwner, type TokenOwner } from '../users.ts';
 
@@ -67,6 +68,7 @@ function narrowScopes(requested: readonly string[], live: LiveRefreshToken): rea
   return requested;
 }
 
+/** What of it the user still may have, and the client still may ask for. */
 function stillAllowed(
   { client, audiences: named }: TokenRequest,
   { user }: TokenOwner,
@@ -75,13 +77,17 @@ function stillAllowed(
   audiences: readonly string[],
 ): string[] {
   const exchanged = live.actors.length > 0;
-  const extras = exchanged ? client.exchange.flatMap((policy) => policy.extras) : [];
-  const users = requested.filter(
+  if (!exchanged && user !== undefined) {
+    const unbound = named.length === 0 && live.audiences.length === 0;
+    return scopesForUser(client, user, requested, unbound ? [] : audiences);
+  }
+  const extras = client.exchange.flatMap((policy) => policy.extras);
+  const held = requested.filter(
     (scope) => user === undefined || userMay(user, scope) || isCovered(scope, extras),
   );
-  const offline = users.filter((scope) => scope === 'offline_access');
-  const rest = users.filter((scope) => scope !== 'offline_access');
-  if (exchanged) return [...scopesAllowed(rest, audiences, client.exchange), ...offline];
-  const checked = named.length === 0 && live.audiences.length === 0 ? [] : audiences;
-  return [...scopesAllowed(rest, checked, client.allow), ...offline];
+  const rest = held.filter((scope) => scope !== 'offline_access');
+  return [
+    ...scopesAllowed(rest, audiences, client.exchange),
+    ...held.filter((scope) => scope === 'offline_access'),
+  ];
 }

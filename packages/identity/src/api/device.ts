@@ -1,0 +1,93 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { recordAudit } from '../core/audit.ts';
+import { authenticateClient, requireGrant } from '../core/clients.ts';
+import {
+  answerDevice,
+  DEVICE_CODE_SECONDS,
+  findPendingDevice,
+  issueDeviceCode,
+} from '../core/device-codes.ts';
+import { readCodeChallenge } from '../core/pkce.ts';
+import type { Realm } from '../core/realm.ts';
+import { readTokenRequest } from '../core/token-grant.ts';
+import type { IdentityTables } from '../db/schema.ts';
+import { openBrowser, requireOwnForm } from './browser.ts';
+import { formOf, originOf, presentedClient } from './oauth-dialect.ts';
+import { deviceForm, message, signInForm, userCodeForm } from './pages/forms.ts';
+import { sendPage } from './pages/page.ts';
+
+/** The device flow: `/devicecode` for the device, `/device` for its user (RFC 8628). */
+export function registerDevice(app: FastifyInstance, realm: Realm): void {
+  app.post('/devicecode', async (request, reply) => {
+    const form = formOf(request);
+    const sql = realm.database.withTables<IdentityTables>();
+    const client = await authenticateClient(sql, realm.name, presentedClient(request, form));
+    requireGrant(client, 'urn:ietf:params:oauth:grant-type:device_code');
+    const { scopes, audiences } = readTokenRequest(client, form, originOf(request));
+    const issued = await issueDeviceCode(realm, {
+      client,
+      scopes,
+      audiences,
+      codeChallenge: readCodeChallenge(form),
+    });
+    return reply.header('cache-control', 'no-store').send({
+      device_code: issued.deviceCode,
+      user_code: issued.userCode,
+      verification_uri: `${realm.issuer}/device`,
+      verification_uri_complete: `${realm.issuer}/device?user_code=${issued.userCode}`,
+      expires_in: DEVICE_CODE_SECONDS,
+      interval: issued.intervalSeconds,
+    });
+  });
+
+  app.get(
+    '/device',
+    async (request: FastifyRequest<{ Querystring: { user_code?: string | string[] } }>, reply) => {
+      const browser = await openBrowser(realm, request, reply);
+      const userCode = [request.query.user_code ?? []].flat()[0];
+      if (browser.session === undefined) {
+        const returnTo =
+          userCode === undefined ? '/device' : `/device?user_code=${encodeURIComponent(userCode)}`;
+        return sendPage(reply, { title: 'Sign in', body: signInForm(browser.csrf, returnTo) });
+      }
+      if (userCode === undefined) return sendPage(reply, { title: 'Connect a device', body: userCodeForm() });
+      const device = await findPendingDevice(realm, browser.session, userCode);
+      if (device === undefined) return unknownCode(reply);
+      const body = deviceForm(browser.csrf, device, browser.session.user.username);
+      return sendPage(reply, { title: 'Allow access?', body });
+    },
+  );
+
+  app.post('/device', async (request, reply) => {
+    const form = formOf(request);
+    requireOwnForm(realm, request, form);
+    const { session } = await openBrowser(realm, request, reply);
+    const userCode = form.get('user_code') ?? '';
+    const device = session && (await findPendingDevice(realm, session, userCode));
+    if (session === undefined || device === undefined) return unknownCode(reply);
+    const allowed = form.get('decision') === 'allow';
+    if (!(await answerDevice(realm, session, userCode, allowed ? 'approved' : 'denied')))
+      return unknownCode(reply);
+    await recordAudit(realm.database.withTables<IdentityTables>(), {
+      realm: realm.name,
+      actor: session.user.username,
+      action: 'device',
+      object: device.client.id,
+      decision: allowed ? 'granted' : 'refused',
+      reason: device.scopes.join(' '),
+      origin: originOf(request),
+    });
+    const text = allowed
+      ? 'Done. The device goes on by itself; you can close this page.'
+      : 'The device gets nothing.';
+    return sendPage(reply, { title: allowed ? 'Allowed' : 'Denied', body: message(text) });
+  });
+}
+
+function unknownCode(reply: FastifyReply): FastifyReply {
+  return sendPage(reply, {
+    title: 'Connect a device',
+    status: 400,
+    body: userCodeForm('There is no such code, it has expired, or it was answered already.'),
+  });
+}
