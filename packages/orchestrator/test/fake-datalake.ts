@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { fastify } from 'fastify';
+import { injectFaults } from './inject-faults.ts';
 import { listen } from './listen.ts';
+import { type EventSource, tellEvents } from './tell-events.ts';
 
 export interface FakeRule {
   readonly id: string;
@@ -20,11 +22,13 @@ export interface FakeDatalake {
   firstState: string;
   /** Status with which every request is answered, when set. */
   broken: number | undefined;
+  /** As of `FakeSite`. */
+  faults: number;
   readonly tokens: string[];
   close(): Promise<void>;
 }
 
-export async function startFakeDatalake(): Promise<FakeDatalake> {
+export async function startFakeDatalake(events?: EventSource): Promise<FakeDatalake> {
   const app = fastify();
   const fake = {
     url: '',
@@ -32,6 +36,7 @@ export async function startFakeDatalake(): Promise<FakeDatalake> {
     rules: [] as FakeRule[],
     firstState: 'OK',
     broken: undefined as number | undefined,
+    faults: 0,
     tokens: [] as string[],
     close: async () => await app.close(),
   };
@@ -43,6 +48,8 @@ export async function startFakeDatalake(): Promise<FakeDatalake> {
     fake.tokens.push(String(request.headers['x-rucio-auth-token']));
     if (fake.broken !== undefined) await reply.code(fake.broken).send('broken');
   });
+  tellEvents(app, 'datalake', events);
+  injectFaults(app, () => fake.faults);
   const notFound = (what: string) => ({
     ExceptionClass: 'DataIdentifierNotFound',
     ExceptionMessage: `${what} not found`,

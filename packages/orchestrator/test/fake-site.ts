@@ -1,5 +1,7 @@
 import { fastify } from 'fastify';
+import { injectFaults } from './inject-faults.ts';
 import { listen } from './listen.ts';
+import { type EventSource, tellEvents } from './tell-events.ts';
 
 interface CreateBody {
   pod: {
@@ -20,11 +22,13 @@ export interface FakeSite {
   outcome: { phase: 'Pending' | 'Running' | 'Succeeded' | 'Failed'; exitCode?: number; reason?: string };
   /** Status with which `/create` is answered, when set. */
   refuses: number | undefined;
+  /** Share of requests that fail: half of them before they had an effect, half after it (the answer is lost). */
+  faults: number;
   readonly tokens: string[];
   close(): Promise<void>;
 }
 
-export async function startFakeSite(slots: number): Promise<FakeSite> {
+export async function startFakeSite(slots: number, events?: EventSource): Promise<FakeSite> {
   const app = fastify();
   const fake = {
     url: '',
@@ -33,12 +37,15 @@ export async function startFakeSite(slots: number): Promise<FakeSite> {
     state: { drained: false, slots, running: 0, queued: 0 },
     outcome: { phase: 'Succeeded' } as FakeSite['outcome'],
     refuses: undefined as number | undefined,
+    faults: 0,
     tokens: [] as string[],
     close: async () => await app.close(),
   };
   app.addHook('onRequest', async (request) => {
     fake.tokens.push(String(request.headers.authorization).replace('Bearer ', ''));
   });
+  tellEvents(app, 'compute', events);
+  injectFaults(app, () => fake.faults);
   app.get('/.weft/api/v1/site', async () => ({
     site: 'fake',
     node: 'vn-fake',

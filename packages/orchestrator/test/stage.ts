@@ -1,6 +1,6 @@
-import type { TokenSource } from '@weft/kernel/auth';
+import { randomBytes } from 'node:crypto';
 import type { ComponentContext, Daemon } from '@weft/kernel/component';
-import { Secret } from '@weft/kernel/config';
+import { createSecretBox } from '@weft/kernel/config';
 import {
   createTestContext,
   createTestIssuer,
@@ -15,6 +15,7 @@ import { createOrchestratorClient, type OrchestratorClient } from '../src/client
 import { configSchema, type OrchestratorConfig, orchestrator } from '../src/index.ts';
 import { type FakeDatalake, startFakeDatalake } from './fake-datalake.ts';
 import { type FakeSite, startFakeSite } from './fake-site.ts';
+import { type Asked, fakeTokens } from './fake-tokens.ts';
 
 export const URL_OF_OURS = 'https://orchestrator.test';
 export const SCOPES = 'openid profile offline_access';
@@ -28,8 +29,9 @@ export interface Stage {
   readonly cloud: FakeSite;
   readonly context: ComponentContext<OrchestratorConfig>;
   /** What `exchange`, `refresh` and `own` were asked for. */
-  readonly asked: { grant: string; audience: string; scopes: readonly string[] }[];
-  readonly callbacks: Record<string, unknown>[];
+  readonly asked: Asked[];
+  /** What `worker-process.ts` needs to run the daemons on the same database. */
+  readonly workerArgument: string;
   /** A token for our audience. */
   tokenFor(user: string, claims?: Record<string, unknown>): Promise<string>;
   clientOf(user: string, claims?: Record<string, unknown>): OrchestratorClient;
@@ -38,12 +40,16 @@ export interface Stage {
   close(): Promise<void>;
 }
 
-export async function setStage(overrides: Partial<z.input<typeof configSchema>> = {}): Promise<Stage> {
+export async function setStage(
+  overrides: Partial<z.input<typeof configSchema>> = {},
+  options: { peersTellEvents?: boolean } = {},
+): Promise<Stage> {
   const test = await startTestDatabase({ migrations: { orchestrator: orchestrator.migrations } });
+  const events = options.peersTellEvents === true ? test : undefined;
   const [datalake, hpc, cloud, issuer] = await Promise.all([
-    startFakeDatalake(),
-    startFakeSite(2),
-    startFakeSite(1),
+    startFakeDatalake(events),
+    startFakeSite(2, events),
+    startFakeSite(1, events),
     createTestIssuer(),
   ]);
   const config = configSchema.parse({
@@ -57,14 +63,19 @@ export async function setStage(overrides: Partial<z.input<typeof configSchema>> 
     step_attempts: 3,
     ...overrides,
   });
-  const asked: Stage['asked'] = [];
-  const context = createTestContext({
-    test,
-    config,
-    verifier: issuer.verifier,
-    tokens: fakeTokens(asked),
-    allowOrigins: [datalake.url, hpc.url, cloud.url],
-  });
+  const asked: Asked[] = [];
+  const secretKey = randomBytes(32);
+  const origins = [datalake.url, hpc.url, cloud.url];
+  const context = {
+    ...createTestContext({
+      test,
+      config,
+      verifier: issuer.verifier,
+      tokens: fakeTokens(asked),
+      allowOrigins: origins,
+    }),
+    secrets: createSecretBox(secretKey),
+  };
   const [definition] = await orchestrator.listeners(context);
   if (definition === undefined) throw new Error('no listener');
   const app = await createTestListener(definition, test.log);
@@ -89,7 +100,12 @@ export async function setStage(overrides: Partial<z.input<typeof configSchema>> 
     cloud,
     context,
     asked,
-    callbacks: [],
+    workerArgument: JSON.stringify({
+      connection: { ...test.target.connection, password: test.target.connection?.password.reveal() },
+      config,
+      origins,
+      secretKey: secretKey.toString('base64'),
+    }),
     tokenFor,
     clientOf: (user, claims) =>
       createOrchestratorClient({
@@ -105,35 +121,6 @@ export async function setStage(overrides: Partial<z.input<typeof configSchema>> 
       await stopDaemons();
       await Promise.all([app.close(), datalake.close(), hpc.close(), cloud.close()]);
       await test.stop();
-    },
-  };
-}
-
-function fakeTokens(asked: Stage['asked']): TokenSource {
-  const note = (grant: string, audience: string, scopes: readonly string[]) =>
-    asked.push({ grant, audience, scopes });
-  return {
-    async own({ audience, scopes }) {
-      note('own', audience, scopes);
-      return `own-for-${audience}`;
-    },
-    async exchange(_subject, { audience, scopes }) {
-      note('exchange', audience, scopes);
-      return {
-        accessToken: `exchanged-for-${audience}`,
-        // About to end, so that the refresh token is used.
-        expiresAt: new Date(Date.now() + 10_000),
-        scopes,
-        refreshToken: new Secret(`refresh-for-${audience}`),
-      };
-    },
-    async refresh(_token, { audience, scopes }) {
-      note('refresh', audience, scopes);
-      return {
-        accessToken: `refreshed-for-${audience}`,
-        expiresAt: new Date(Date.now() + 3_600_000),
-        scopes,
-      };
     },
   };
 }

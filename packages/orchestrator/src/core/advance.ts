@@ -53,7 +53,7 @@ const STEPS: Readonly<Partial<Record<Phase, Step>>> = {
 };
 
 /** Longest pause before a step that could not be done is tried again. */
-const LONGEST_PAUSE_SECONDS = 30;
+const LONGEST_PAUSE_SECONDS = 15;
 
 /**
  * Runs the next step of a deployment and commits what it came to together with the completion of the job. Whatever the
@@ -158,7 +158,7 @@ async function fail(
     tx,
     orchestra,
     deployment.id,
-    Math.min(LONGEST_PAUSE_SECONDS, 0.5 * 2 ** Math.min(failures, 10)),
+    Math.min(LONGEST_PAUSE_SECONDS, 0.25 * 2 ** Math.min(failures, 10)),
   );
 }
 

@@ -121,7 +121,7 @@ interface ResourceTable {
 }
 
 interface LogTable {
-  id: Generated<string>;
+  id: Generated<number>;
   deployment_id: string;
   at: Time;
   message: string;

@@ -1,0 +1,38 @@
+import type { Principal } from '@weft/kernel/auth';
+import type { ComponentName } from '@weft/kernel/component';
+import type { Database, WakeUps } from '@weft/kernel/database';
+import { registerEventRoutes } from '@weft/kernel/events';
+import type { FastifyInstance } from 'fastify';
+
+const ANYBODY: Principal = {
+  kind: 'service',
+  issuer: 'https://issuer.test',
+  subject: 'orchestrator',
+  clientId: 'orchestrator',
+  scopes: new Set(),
+  pathScopes: [],
+  groups: [],
+  entitlements: [],
+  assurance: new Set(),
+  audience: [],
+  expiresAt: new Date(Date.now() + 3_600_000),
+  jti: undefined,
+  actors: [],
+  profile: {},
+};
+
+/** The database whose outbox a fake tells about. */
+export interface EventSource {
+  readonly database: Database;
+  readonly wakeUps: WakeUps;
+}
+
+/** Gives a fake the event stream that components of ours have; without a source it has none, as an original. */
+export function tellEvents(
+  app: FastifyInstance,
+  component: ComponentName,
+  source: EventSource | undefined,
+): void {
+  if (source === undefined) return;
+  registerEventRoutes(app, { ...source, component, visible: () => true, authenticate: async () => ANYBODY });
+}
