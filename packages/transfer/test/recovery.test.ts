@@ -140,7 +140,7 @@ test('several movers share a queue: each file is copied once, and no limit is ex
       .then(({ rows }) => {
         mostActive = Math.max(mostActive, rows[0]?.active ?? 0);
       });
-  }, 5);
+  }, 50);
   const jobId = await submit(paths);
   const job = await service.ended(jobId);
   clearInterval(watch);

@@ -5,7 +5,7 @@ import { sql } from 'kysely';
 import type { TransferConfig } from '../config.ts';
 import type { ChecksumMode, OverwriteFlag, TpcSupport, TransferTables } from '../db/schema.ts';
 import { announce, fileEvent, jobEvent } from './announce.ts';
-import { chooseFiles, type QueuedFile, type Running } from './choose-files.ts';
+import { chooseFiles, type Limits, type QueuedFile, type Running } from './choose-files.ts';
 import { deriveJobStates, lockJobs } from './derive-job-states.ts';
 import { type FileRow, printFile, printJob, readParameters } from './documents.ts';
 import { readLimits } from './limits.ts';
@@ -42,8 +42,14 @@ export interface ClaimedFile {
 
 /** One claim at a time, so that limits hold whatever the number of movers. */
 const CLAIM_LOCK = 0x7765_6674;
-/** How far into each lane a claim looks; another claim follows at once when there was more. */
-export const LANE_DEPTH = 200;
+/** What one claim gave. */
+export interface Claim {
+  readonly files: readonly ClaimedFile[];
+  /** There may be more that could start now. */
+  readonly more: boolean;
+}
+
+const NOTHING: Claim = { files: [], more: false };
 
 /**
  * Moves up to `slots` queued files to ACTIVE in this mover's hand, within the limits and in fair order, together with
@@ -53,15 +59,19 @@ export async function claimFiles(
   context: ComponentContext<TransferConfig>,
   mover: MoverIdentity,
   slots: number,
-): Promise<ClaimedFile[]> {
+): Promise<Claim> {
   const { database, wakeUps, secrets, config } = context;
-  return database.transaction<ClaimedFile[], TransferTables>(async (tx) => {
-    await sql`select pg_advisory_xact_lock(${CLAIM_LOCK})`.execute(tx);
-    const queued = await queuedFiles(tx, slots);
-    if (queued.length === 0) return [];
+  return database.transaction<Claim, TransferTables>(async (tx) => {
+    const { rows: waiting } = await sql`
+      select pg_advisory_xact_lock(${CLAIM_LOCK})
+      where exists (select 1 from transfer.files where file_state = 'SUBMITTED' and not_before <= now())
+    `.execute(tx);
+    if (waiting.length === 0) return NOTHING;
     const limits = await readLimits(tx, config);
-    const chosen = chooseFiles(queued, await runningFiles(tx), limits, slots);
-    if (chosen.length === 0) return [];
+    const running = await runningFiles(tx);
+    const queued = await queuedFiles(tx, saturated(running, limits), slots);
+    const chosen = chooseFiles(queued, running, limits, slots);
+    if (chosen.length === 0) return NOTHING;
 
     const jobIds = [...new Set(chosen.map(({ jobId }) => jobId))];
     await lockJobs(tx, jobIds);
@@ -88,7 +98,7 @@ export async function claimFiles(
     ]);
     const open = (id: string | null, sealed: Buffer | null) =>
       id === null || sealed === null ? null : openToken(secrets, id, sealed);
-    return rows.map((row) => ({
+    const files = rows.map((row) => ({
       fileId: Number(row.file_id),
       jobId: row.job_id,
       sourceSurl: row.source_surl,
@@ -109,6 +119,7 @@ export async function claimFiles(
       sourceTpc: limits.tpcSupport(row.source_se),
       destinationTpc: limits.tpcSupport(row.dest_se),
     }));
+    return { files, more: chosen.length < slots && queued.some(({ last }) => last) };
   });
 }
 
@@ -124,13 +135,18 @@ interface ClaimedRow extends FileRow {
   destination_sealed: Buffer | null;
 }
 
+interface HeadOfLane extends QueuedFile {
+  /** As far as this claim looked into the lane: there may be more behind it. */
+  readonly last: boolean;
+}
+
 /**
- * The head of every lane (link, VO, activity). The lanes are found by skipping through the index of queued files, one
- * probe a lane, so that the depth of the queue does not matter; a destination that somebody holds is left out.
+ * The heads of the lanes (link, VO, activity) that may get a slot. The lanes are found by skipping through the index of
+ * queued files, one probe a lane; each is then read only as deep as its share of the slots goes, twice over. So the cost
+ * grows with the number of lanes, not with the length of the queue. A destination that somebody holds is left out.
  */
-async function queuedFiles(tx: Tx<TransferTables>, slots: number): Promise<QueuedFile[]> {
-  const depth = Math.min(slots, LANE_DEPTH);
-  const { rows } = await sql<QueuedFile>`
+async function queuedFiles(tx: Tx<TransferTables>, full: Saturated, slots: number): Promise<HeadOfLane[]> {
+  const { rows } = await sql<HeadOfLane>`
     with recursive lanes as (
       (select source_se, dest_se, vo_name, activity from transfer.files where file_state = 'SUBMITTED'
        order by source_se, dest_se, vo_name, activity limit 1)
@@ -141,18 +157,58 @@ async function queuedFiles(tx: Tx<TransferTables>, slots: number): Promise<Queue
           and (f.source_se, f.dest_se, f.vo_name, f.activity) > (lanes.source_se, lanes.dest_se, lanes.vo_name, lanes.activity)
         order by f.source_se, f.dest_se, f.vo_name, f.activity limit 1
       ) next
+    ), open_lanes as materialized (
+      select * from lanes where source_se <> all(${full.sources}::text[]) and dest_se <> all(${full.destinations}::text[])
+        and source_se || ' ' || dest_se <> all(${full.links}::text[])
+    ), depth as materialized (
+      select greatest(1, ceil(2.0 * ${slots} / greatest(1, count(*))))::integer as files from open_lanes
     )
-    select head.file_id as "fileId", head.job_id as "jobId", lanes.source_se as "source", lanes.dest_se as "destination",
-      head.dest_surl as "destinationSurl", lanes.vo_name as "vo", lanes.activity, head.priority
-    from lanes, lateral (
-      select f.file_id, f.job_id, f.dest_surl, f.priority from transfer.files f
-      where f.file_state = 'SUBMITTED' and f.source_se = lanes.source_se and f.dest_se = lanes.dest_se
-        and f.vo_name = lanes.vo_name and f.activity = lanes.activity and f.not_before <= now()
-        and not exists (select 1 from transfer.files held where held.mover_id is not null and held.dest_surl = f.dest_surl)
-      order by f.priority desc, f.file_id limit ${depth}
+    select head.file_id as "fileId", head.job_id as "jobId", lane.source_se as "source", lane.dest_se as "destination",
+      head.dest_surl as "destinationSurl", lane.vo_name as "vo", lane.activity, head.priority,
+      head.position = (select files from depth) as "last"
+    from open_lanes lane, lateral (
+      select f.file_id, f.job_id, f.dest_surl, f.priority, row_number() over () as position from (
+        select * from transfer.files f
+        where f.file_state = 'SUBMITTED' and f.source_se = lane.source_se and f.dest_se = lane.dest_se
+          and f.vo_name = lane.vo_name and f.activity = lane.activity and f.not_before <= now()
+          and not exists (select 1 from transfer.files held where held.mover_id is not null and held.dest_surl = f.dest_surl)
+        order by f.priority desc, f.file_id limit (select files from depth)
+      ) f
     ) head
   `.execute(tx);
   return rows;
+}
+
+/** Where nothing more may start, so that the queue behind it need not be read. */
+interface Saturated {
+  readonly sources: readonly string[];
+  readonly destinations: readonly string[];
+  /** `source destination` */
+  readonly links: readonly string[];
+}
+
+function saturated(running: readonly Running[], limits: Limits): Saturated {
+  const sums = {
+    sources: new Map<string, number>(),
+    destinations: new Map<string, number>(),
+    links: new Map<string, number>(),
+  };
+  const add = (sum: Map<string, number>, name: string, active: number) =>
+    sum.set(name, (sum.get(name) ?? 0) + active);
+  for (const { source, destination, active } of running) {
+    add(sums.sources, source, active);
+    add(sums.destinations, destination, active);
+    add(sums.links, `${source} ${destination}`, active);
+  }
+  const full = (sum: Map<string, number>, limit: (name: string) => number) =>
+    [...sum].filter(([name, active]) => active >= limit(name)).map(([name]) => name);
+  return {
+    sources: full(sums.sources, limits.outbound),
+    destinations: full(sums.destinations, limits.inbound),
+    links: full(sums.links, (link) =>
+      limits.link(link.slice(0, link.indexOf(' ')), link.slice(link.indexOf(' ') + 1)),
+    ),
+  };
 }
 
 async function runningFiles(tx: Tx<TransferTables>): Promise<Running[]> {

@@ -1,8 +1,18 @@
 import type { Tx } from '@weft/kernel/database';
-import type { Selectable } from 'kysely';
+import { type Selectable, sql } from 'kysely';
 import type { TransferConfig } from '../config.ts';
-import type { LinksTable, TpcSupport, TransferTables } from '../db/schema.ts';
+import type {
+  ActivitySharesTable,
+  LinksTable,
+  StoragesTable,
+  TpcSupport,
+  TransferTables,
+} from '../db/schema.ts';
 import type { Limits } from './choose-files.ts';
+
+type StorageRow = Selectable<StoragesTable>;
+type LinkRow = Selectable<LinksTable>;
+type ShareRow = Selectable<ActivitySharesTable>;
 
 export interface LinkAndStorageLimits extends Limits {
   tpcSupport(storage: string): TpcSupport;
@@ -17,26 +27,20 @@ export async function readLimits(
   tx: Tx<TransferTables>,
   config: TransferConfig,
 ): Promise<LinkAndStorageLimits> {
-  const storages = new Map(
-    (await tx.selectFrom('transfer.storages').selectAll().execute()).map((row) => [row.storage, row]),
-  );
-  const links = new Map(
-    (await tx.selectFrom('transfer.links').selectAll().execute()).map((row) => [
-      `${row.source}\n${row.destination}`,
-      row,
-    ]),
-  );
-  const shares = new Map(
-    (await tx.selectFrom('transfer.activity_shares').selectAll().execute()).map((row) => [
-      `${row.vo}\n${row.activity}`,
-      row.share,
-    ]),
-  );
+  const { rows } = await sql<{ storages: StorageRow[]; links: LinkRow[]; shares: ShareRow[] }>`
+    select
+      (select coalesce(jsonb_agg(s), '[]') from transfer.storages s) as storages,
+      (select coalesce(jsonb_agg(l), '[]') from transfer.links l) as links,
+      (select coalesce(jsonb_agg(a), '[]') from transfer.activity_shares a) as shares
+  `.execute(tx);
+  const storages = new Map(rows[0]?.storages.map((row) => [row.storage, row]));
+  const links = new Map(rows[0]?.links.map((row) => [`${row.source}\n${row.destination}`, row]));
+  const shares = new Map(rows[0]?.shares.map((row) => [`${row.vo}\n${row.activity}`, row.share]));
   const ofStorage = <Key extends 'inbound_max_active' | 'outbound_max_active' | 'tpc_support'>(
     name: string,
     key: Key,
   ) => storages.get(name)?.[key] ?? storages.get('*')?.[key] ?? undefined;
-  const ofLink = (source: string, destination: string): Selectable<LinksTable> | undefined =>
+  const ofLink = (source: string, destination: string): LinkRow | undefined =>
     links.get(`${source}\n${destination}`) ??
     links.get(`${source}\n*`) ??
     links.get(`*\n${destination}`) ??

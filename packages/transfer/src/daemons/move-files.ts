@@ -4,7 +4,7 @@ import { describeError } from '@weft/kernel/errors';
 import { startLoop } from '@weft/kernel/work';
 import type { TransferConfig } from '../config.ts';
 import { CANCEL_CHANNEL, QUEUE_CHANNEL } from '../core/announce.ts';
-import { type ClaimedFile, claimFiles, LANE_DEPTH } from '../core/claim-files.ts';
+import { type ClaimedFile, claimFiles } from '../core/claim-files.ts';
 import { removeDestination, transferFile } from '../core/copy/transfer-file.ts';
 import {
   claimLeftovers,
@@ -77,9 +77,9 @@ export async function startMoveFiles(context: ComponentContext<TransferConfig>):
     async () => {
       const free = settings.concurrency - running.size;
       if (stopping || free <= 0 || !leaseIsFresh()) return 'idle';
-      const files = await claimFiles(context, me, free);
+      const { files, more } = await claimFiles(context, me, free);
       for (const file of files) start(file);
-      return files.length >= Math.min(free, LANE_DEPTH) ? 'more' : 'idle';
+      return more ? 'more' : 'idle';
     },
   );
 
