@@ -29,7 +29,8 @@ export function createListener(options: CreateListenerOptions): FastifyInstance 
     // No limit on a whole request: uploads take as long as they take. Headers must come within a minute.
     requestTimeout: 0,
     keepAliveTimeout: 75_000,
-    routerOptions: { maxParamLength: 8192, ignoreTrailingSlash: true },
+    // FTS clients put hundreds of job ids into one path segment (brief fts 2.1).
+    routerOptions: { maxParamLength: 64 * 1024, ignoreTrailingSlash: true },
     rewriteUrl: (request) => rewriteTarget(request.url ?? '/', options.collapseSlashes === true),
     https: {
       cert: options.tls.certificate,
