@@ -17,11 +17,21 @@ export async function copyRows(
   columns: readonly string[],
   rows: Iterable<readonly unknown[]> | AsyncIterable<readonly unknown[]>,
 ): Promise<number> {
+  return await copyText(client, table, columns, chunks(rows));
+}
+
+/** Loads what is in COPY's text format already, in pieces of any size. Returns the number of rows. */
+export async function copyText(
+  client: pg.ClientBase,
+  table: string,
+  columns: readonly string[],
+  pieces: AsyncIterable<string | Uint8Array>,
+): Promise<number> {
   const target = table.split('.').map(quoteIdentifier).join('.');
   const stream = client.query(
     copyFrom(`copy ${target} (${columns.map(quoteIdentifier).join(', ')}) from stdin`),
   );
-  await pipeline(Readable.from(chunks(rows), { objectMode: true, highWaterMark: 2 }), stream);
+  await pipeline(Readable.from(pieces, { objectMode: true, highWaterMark: 2 }), stream);
   return stream.rowCount;
 }
 

@@ -28,9 +28,17 @@ const DATA_ERROR = 65;
  * @example await migrate(database, 'datalake', component.migrations) // ['0002-subscriptions.sql']
  * @throws {ExitError} 65 when an applied file has been edited or is unknown here (data of a newer version), or fails.
  */
-export async function migrate(database: Database, component: string, folder: string): Promise<string[]> {
-  const migrations = await readMigrations(folder);
+export async function migrate(
+  database: Database,
+  component: string,
+  folder: string,
+  options: MigrateOptions = {},
+): Promise<string[]> {
+  const migrations = (await readMigrations(folder)).filter(
+    ({ number }) => number <= (options.through ?? Infinity),
+  );
   await makeHistory(database);
+  if (options.restoring !== true) await refuseHalfRestored(database);
   checkHistory(component, migrations, await appliedMigrations(database.sql, component));
 
   const appliedNow: string[] = [];
@@ -60,9 +68,31 @@ export async function migrate(database: Database, component: string, folder: str
   return appliedNow;
 }
 
+export interface MigrateOptions {
+  /** Stop after this number: a backup is restored into the tables that it was made from. Default: all. */
+  through?: number;
+  /** Set by a restore, while `kernel.restoring` keeps everybody else out. */
+  restoring?: boolean;
+}
+
+/** A restore that was killed has made tables without their rows: nobody may take them for an empty instance. */
+async function refuseHalfRestored(database: Database): Promise<void> {
+  const { rows } = await sql<{
+    present: boolean;
+  }>`select to_regclass('kernel.restoring') is not null as present`.execute(database.sql);
+  if (!rows[0]?.present) return;
+  throw new ExitError(
+    DATA_ERROR,
+    'A restore into this database did not come to its end. Run weft restore again.',
+  );
+}
+
+/** Where the kernel's own migrations lie. */
+export const KERNEL_MIGRATIONS = fileURLToPath(new URL('./migrations', import.meta.url));
+
 /** The kernel's own tables (work, events); run before those of any component. */
 export async function migrateKernel(database: Database): Promise<string[]> {
-  return await migrate(database, 'kernel', fileURLToPath(new URL('./migrations', import.meta.url)));
+  return await migrate(database, 'kernel', KERNEL_MIGRATIONS);
 }
 
 async function readMigrations(folder: string): Promise<Migration[]> {

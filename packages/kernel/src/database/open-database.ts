@@ -12,6 +12,7 @@ import {
   explainConnectionFailure,
 } from './connection.ts';
 import { copyRows } from './copy-rows.ts';
+import { clientOf, rememberClient } from './transaction-client.ts';
 import type { Database, NoTables, Tx } from './types.ts';
 
 export type DatabaseOptions = DatabaseTarget & {
@@ -64,8 +65,6 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
 
   const dialect = new PostgresDialect({ pool, cursor: Cursor });
   const sql = new Kysely<NoTables>({ dialect });
-  /** Which client a running transaction sits on: COPY speaks to the client itself. */
-  const clients = new WeakMap<object, pg.PoolClient>();
 
   async function attempt<Result, Tables>(
     work: (tx: Tx<Tables>) => Promise<Result>,
@@ -91,7 +90,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
         const tx = Object.assign(transaction, {
           afterCommit: (callback: () => void) => void callbacks.push(callback),
         });
-        clients.set(tx, client);
+        rememberClient(tx, client);
         return work(tx);
       },
     );
@@ -130,12 +129,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
       }
     },
 
-    async copyIn(tx, table, columns, rows) {
-      const client = clients.get(tx);
-      if (client === undefined)
-        throw new Error('copyIn needs the transaction that database.transaction() gave');
-      return await copyRows(client, table, columns, rows);
-    },
+    copyIn: async (tx, table, columns, rows) => await copyRows(clientOf(tx), table, columns, rows),
 
     async ping() {
       try {

@@ -29,6 +29,8 @@ export interface TestDatabase {
 export interface TestDatabaseOptions {
   /** Components whose migrations run after the kernel's: `{ datalake: '/…/db/migrations' }`. */
   migrations?: Readonly<Record<string, string>>;
+  /** `false` leaves the database as it was made, without any tables. */
+  migrate?: boolean;
   /** Default 10. */
   maxConnections?: number;
 }
@@ -70,7 +72,7 @@ export async function startTestDatabase(options: TestDatabaseOptions = {}): Prom
 
   try {
     const { database, wakeUps } = await another();
-    await migrateKernel(database);
+    if (options.migrate !== false) await migrateKernel(database);
     for (const [component, folder] of Object.entries(options.migrations ?? {}))
       await migrate(database, component, folder);
     return { database, wakeUps, target: server.target, log, another, stop };
