@@ -1,40 +1,40 @@
+import { readFileSync } from 'node:fs';
+import { CONTENT_BUFFER_BYTES, contentMemory, takeContentBuffer } from '../content-buffers.ts';
+
 /** The largest prime below 2^16 (RFC 1950). */
 const MODULUS = 65521;
-
-/** 255·n(n+1)/2 + (n+1)(MODULUS−1) stays below 2^53 for far more, but below 2^31 (small integers) for this many bytes. */
-const BLOCK = 3854;
 
 /** The checksum of no bytes. */
 export const ADLER32_EMPTY = 1;
 
+type Kernel = (adler: number, at: number, length: number) => number;
+
 /**
- * Continues an adler32 (RFC 1950) over `bytes`. The remainder is taken once a block, because the sums of a block fit.
+ * `adler32.wat`, assembled; `adler32.test.ts` checks that the two agree. 13 GiB/s where a loop in TypeScript does 1.4:
+ * with it, an upload costs a few per cent more than without a checksum.
+ */
+const kernel = new WebAssembly.Instance(
+  new WebAssembly.Module(readFileSync(new URL('./adler32.wasm', import.meta.url))),
+  { weft: { memory: contentMemory } },
+).exports.update as Kernel;
+
+/** Where bytes from elsewhere are copied to be summed. */
+const scratch = takeContentBuffer();
+
+/**
+ * Continues an adler32 (RFC 1950) over `bytes`; those in a content buffer are summed where they lie.
  *
  * @example formatAdler32(updateAdler32(ADLER32_EMPTY, Buffer.from('Wikipedia'))) // '11e60398'
  */
 export function updateAdler32(adler: number, bytes: Uint8Array): number {
-  let a = adler & 0xffff;
-  let b = adler >>> 16;
-  const length = bytes.length;
-  let index = 0;
-  while (index < length) {
-    const end = Math.min(index + BLOCK, length);
-    const unrolledEnd = end - ((end - index) & 7);
-    for (; index < unrolledEnd; index += 8) {
-      b += a += bytes[index] as number;
-      b += a += bytes[index + 1] as number;
-      b += a += bytes[index + 2] as number;
-      b += a += bytes[index + 3] as number;
-      b += a += bytes[index + 4] as number;
-      b += a += bytes[index + 5] as number;
-      b += a += bytes[index + 6] as number;
-      b += a += bytes[index + 7] as number;
-    }
-    for (; index < end; index++) b += a += bytes[index] as number;
-    a %= MODULUS;
-    b %= MODULUS;
+  if (bytes.buffer === contentMemory.buffer) return kernel(adler, bytes.byteOffset, bytes.length) >>> 0;
+  let state = adler;
+  for (let start = 0; start < bytes.length; start += CONTENT_BUFFER_BYTES) {
+    const part = bytes.subarray(start, start + CONTENT_BUFFER_BYTES);
+    scratch.set(part);
+    state = kernel(state, scratch.byteOffset, part.length) >>> 0;
   }
-  return ((b << 16) | a) >>> 0;
+  return state;
 }
 
 /** The checksum of two byte strings in a row from theirs; `secondBytes` is the length of the second. */
