@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { type ComponentContext, defineComponent, type ListenerDefinition } from '@weft/kernel/component';
+import { sql } from 'kysely';
 import { printAliseError, registerAliseV1 } from './api/alise-v1.ts';
 import { registerAuthorize } from './api/authorize.ts';
 import { registerDevice } from './api/device.ts';
@@ -34,6 +35,8 @@ async function provision(context: ComponentContext<IdentityConfig>): Promise<voi
   const { config, database, wakeUps } = context;
   for (const [realm] of realmConfigs(config)) await ensureSigningKey(context, realm);
   await database.transaction<void, IdentityTables>(async (tx) => {
+    // Several processes start at once; the second one finds everything done.
+    await sql`select pg_advisory_xact_lock(hashtext('identity.provision'))`.execute(tx);
     const otherAudiences = config.alise === undefined ? [] : [config.alise.url];
     for (const [realm, realmConfig] of realmConfigs(config))
       await provisionRealm(tx, realm, realmConfig, otherAudiences);

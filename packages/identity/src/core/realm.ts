@@ -2,7 +2,7 @@ import { createTokenVerifier, type TokenVerifier } from '@weft/kernel/auth';
 import type { ComponentContext } from '@weft/kernel/component';
 import type { Database } from '@weft/kernel/database';
 import type { IdentityConfig, RealmConfig } from '../config.ts';
-import { createSigningKeys, type SigningKeys } from './signing-keys.ts';
+import { createSigningKeys, KEYS_CHANGED, type SigningKeys } from './signing-keys.ts';
 
 /** One issuer: its name in the tables, its settings, its keys. */
 export interface Realm {
@@ -21,15 +21,42 @@ export function createRealm(
   config: RealmConfig,
 ): Realm {
   const keys = createSigningKeys({ ...context, realm: name });
-  const verifier = createTokenVerifier({
-    issuers: [{ issuer: config.url, allowWildcardAudience: true }],
-    fetch: async (input) =>
-      new URL(input).pathname === '/jwk'
-        ? Response.json(await keys.published())
-        : Response.json({ issuer: config.url, jwks_uri: `${config.url}/jwk` }),
-    log: context.log,
+  return {
+    name,
+    issuer: config.url,
+    config,
+    database: context.database,
+    keys,
+    verifier: createOwnVerifier(context, config.url, keys),
+  };
+}
+
+/** Made anew when the keys change, so that a removed key is gone here at once. */
+function createOwnVerifier(
+  { log, wakeUps }: ComponentContext<IdentityConfig>,
+  url: string,
+  keys: SigningKeys,
+): TokenVerifier {
+  const make = () =>
+    createTokenVerifier({
+      issuers: [{ issuer: url, allowWildcardAudience: true }],
+      fetch: async (input) =>
+        new URL(input).pathname === '/jwk'
+          ? Response.json(await keys.published())
+          : Response.json({ issuer: url, jwks_uri: `${url}/jwk` }),
+      log,
+    });
+  let verifier = make();
+  const unsubscribe = wakeUps.on(KEYS_CHANGED, () => {
+    verifier = make();
   });
-  return { name, issuer: config.url, config, database: context.database, keys, verifier };
+  return {
+    verify: (token, options) => verifier.verify(token, options),
+    async close() {
+      unsubscribe();
+      await verifier.close();
+    },
+  };
 }
 
 /** The realms of a configuration by name; the names stand in tables and must not change. */

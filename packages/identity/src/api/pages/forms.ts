@@ -33,7 +33,11 @@ export function approvalForm(
 ${request.selfRegistered ? html`<p>This client has registered itself: anybody can choose that name. Allow it only if you have just started it.</p>` : undefined}
 <p>It would get:</p>
 <ul>${request.scopes.map((scope) => html`<li><code>${scope}</code></li>`)}</ul>
-${request.audiences.length === 0 ? undefined : html`<p>for:</p><ul>${request.audiences.map((audience) => html`<li><code>${audience}</code></li>`)}</ul>`}
+${
+  request.audiences.length === 0
+    ? html`<p>at any service that it names later.</p>`
+    : html`<p>at:</p><ul>${request.audiences.map((audience) => html`<li><code>${audience}</code></li>`)}</ul>`
+}
 <form method="post" action="${action}">
 ${Object.entries(fields).map(([name, value]) => hidden(name, value))}
 <button name="decision" value="allow">Allow</button><button name="decision" value="deny">Deny</button>
