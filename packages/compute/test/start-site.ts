@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdtempSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { authenticate, type TokenSource } from '@weft/kernel/auth';
 import type { Daemon } from '@weft/kernel/component';
+import { createSecretBox } from '@weft/kernel/config';
 import { registerEventRoutes } from '@weft/kernel/events';
 import { createGuardedFetch, createListener, type GuardedFetch } from '@weft/kernel/http';
 import { ensureAuthority } from '@weft/kernel/pki';
@@ -26,6 +27,8 @@ export interface StartSiteOptions {
   /** More of the component's. */
   config?: Record<string, unknown>;
   tokens?: TokenSource;
+  /** Default true. Without daemons, `services-process.ts` may run them. */
+  daemons?: boolean;
   /** Answers requests to other components; `undefined` lets them go out. */
   peers?: (url: URL, init: Parameters<GuardedFetch>[1]) => Promise<Response | undefined>;
 }
@@ -60,13 +63,15 @@ export async function startSite(options: StartSiteOptions = {}) {
       },
     ],
   });
-  const context: ComputeContext = createTestContext({
+  const secretKey = randomBytes(32);
+  const made = createTestContext({
     test,
     config,
     verifier: issuer.verifier,
     ...(options.tokens === undefined ? {} : { tokens: options.tokens }),
     fetch: async (input, init) => (await options.peers?.(new URL(input), init)) ?? fetch(input, init),
   });
+  const context: ComputeContext = { ...made, secrets: createSecretBox(secretKey) };
   await compute.prepare?.(context);
 
   const listeners: FastifyInstance[] = [];
@@ -92,7 +97,7 @@ export async function startSite(options: StartSiteOptions = {}) {
   const stopDaemons = async () => {
     await Promise.all(daemons.splice(0).map((daemon) => daemon.stop()));
   };
-  await startDaemons();
+  if (options.daemons !== false) await startDaemons();
 
   const token = (claims: Record<string, unknown> = {}) =>
     issuer.token({ sub: 'alice', aud: url, scope: 'compute.read compute.create compute.cancel', ...claims });
@@ -104,6 +109,7 @@ export async function startSite(options: StartSiteOptions = {}) {
     folder,
     test,
     context,
+    secretKey,
     issuer,
     fetch,
     token,
