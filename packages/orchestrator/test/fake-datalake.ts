@@ -4,7 +4,7 @@ import { injectFaults } from './inject-faults.ts';
 import { listen } from './listen.ts';
 import { type EventSource, tellEvents } from './tell-events.ts';
 
-export interface FakeRule {
+interface FakeRule {
   readonly id: string;
   readonly did: string;
   readonly rse_expression: string;

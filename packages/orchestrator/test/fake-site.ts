@@ -95,6 +95,7 @@ export async function startFakeSite(slots: number, events?: EventSource): Promis
         ],
       }));
   });
+  app.post('/getLogs', async () => 'gap 2011-02: climdiv-pcpn-2011-03.csv\n');
   app.post<{ Body: { metadata: { uid: string } } }>('/delete', async ({ body }) => {
     fake.deleted.push(body.metadata.uid);
     return 'deleted';

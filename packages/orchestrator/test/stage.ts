@@ -18,7 +18,7 @@ import { type FakeSite, startFakeSite } from './fake-site.ts';
 import { type Asked, fakeTokens } from './fake-tokens.ts';
 
 export const URL_OF_OURS = 'https://orchestrator.test';
-export const SCOPES = 'openid profile offline_access';
+const SCOPES = 'openid profile offline_access';
 
 /** The component on a real database, between fakes of its peers. */
 export interface Stage {

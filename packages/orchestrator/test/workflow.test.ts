@@ -180,7 +180,9 @@ describe('failures', () => {
     stage.hpc.outcome = { phase: 'Failed', exitCode: 65 };
     const done = await ends(await alice.create({ template, parameters }));
     expect(done.status).toBe('CREATE_FAILED');
-    expect(done.statusReason).toContain('update ended with exit code 65 at hpc');
+    expect(done.statusReason).toBe(
+      'update ended with exit code 65 at hpc\ngap 2011-02: climdiv-pcpn-2011-03.csv',
+    );
     expect(stage.cloud.created).toHaveLength(0);
   });
 

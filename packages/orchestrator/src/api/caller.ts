@@ -3,7 +3,7 @@ import { WeftError } from '@weft/kernel/errors';
 import type { FastifyRequest } from 'fastify';
 import type { OrchestratorConfig } from '../config.ts';
 
-export interface Caller {
+interface Caller {
   readonly principal: Principal;
   /** For exchanges on the user's behalf. Never stored, never logged. */
   readonly token: string;

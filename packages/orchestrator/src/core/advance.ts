@@ -30,7 +30,7 @@ export type Outcome =
     }
   | { readonly kind: 'gone' };
 
-export interface DeploymentChanges {
+interface DeploymentChanges {
   readonly attempt?: number;
   readonly provider?: string;
   readonly status_reason?: string | null;
@@ -41,7 +41,7 @@ export interface DeploymentChanges {
  * One step: reads or changes the world outside, idempotently, and says what it came to; may throw `ProviderFailure`,
  * `DeploymentFailure`, or anything else, which means that the step could not be done now.
  */
-export type Step = (orchestra: Orchestra, deployment: Deployment) => Promise<Outcome>;
+type Step = (orchestra: Orchestra, deployment: Deployment) => Promise<Outcome>;
 
 const STEPS: Readonly<Partial<Record<Phase, Step>>> = {
   placing,

@@ -68,6 +68,7 @@ export interface Site {
   create(body: unknown): Promise<{ remoteId: string }>;
   /** By uid; pods that the site does not know are absent. */
   status(pods: readonly PodToRun[]): Promise<ReadonlyMap<string, PodOutcome>>;
-  logs(pod: PodToRun, container: string): Promise<string>;
+  /** The last lines that the container wrote. */
+  lastLines(pod: PodToRun, container: string, lines: number): Promise<string>;
   delete(pod: PodToRun): Promise<void>;
 }

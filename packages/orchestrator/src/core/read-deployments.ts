@@ -62,7 +62,7 @@ export async function readOwnDeployment(
   return deployment;
 }
 
-export function ownerOf({ issuer, subject, user_group }: Deployment) {
+function ownerOf({ issuer, subject, user_group }: Deployment) {
   return { issuer, subject, userGroup: user_group };
 }
 

@@ -53,7 +53,7 @@ interface PlacementTable {
   judgements: JsonColumn<Judgement[]>;
 }
 
-export type PodState = 'new' | 'waiting' | 'running' | 'succeeded' | 'failed';
+type PodState = 'new' | 'waiting' | 'running' | 'succeeded' | 'failed';
 
 interface PodTable {
   uid: string;

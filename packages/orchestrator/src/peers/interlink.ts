@@ -36,8 +36,14 @@ export function interlinkSite(options: InterlinkOptions): Site {
         statuses.filter(({ UID }) => wanted.has(UID)).map((status) => [status.UID, outcomeOf(status)]),
       );
     },
-    logs: async (pod, container) => {
-      const log = { namespace: pod.namespace, podName: pod.name, podUid: pod.uid, container };
+    lastLines: async (pod, container, lines) => {
+      const log = {
+        namespace: pod.namespace,
+        podName: pod.name,
+        podUid: pod.uid,
+        container,
+        tailLines: lines,
+      };
       return await guarded(options.name, async () => await new Response(await client.logs(log)).text());
     },
     delete: async (pod) => {
@@ -98,6 +104,7 @@ const PROVIDER_REASONS: ReadonlySet<string> = new Set([
   'NodeLost',
   'Evicted',
   'Preempted',
+  'SubmitFailed',
   'StageInFailed',
   'StageOutFailed',
 ]);

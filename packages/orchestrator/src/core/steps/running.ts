@@ -1,15 +1,19 @@
 import type { Tx } from '@weft/kernel/database';
-import { WeftError } from '@weft/kernel/errors';
+import { describeError, WeftError } from '@weft/kernel/errors';
 import type { Deployment, OrchestratorTables, Pod } from '../../db/schema.ts';
 import type { Outcome } from '../advance.ts';
 import { attemptIsLate, pauseSeconds } from '../attempt-clock.ts';
 import { DeploymentFailure, onProvider, ProviderFailure } from '../failures.ts';
 import { type Orchestra, providerNamed } from '../orchestra.ts';
-import type { PodOutcome } from '../peers.ts';
+import type { PodOutcome, Site } from '../peers.ts';
+import { CONTAINER } from '../pod-manifest.ts';
 import { hasEnded, podsOf } from '../pods.ts';
 
 /** Times in a row that a site may say that it does not know an accepted pod. */
 const LOST_AFTER = 5;
+/** Lines of a failed job's log that go into the reason, and characters of each. */
+const LAST_LINES = 5;
+const LONGEST_LINE = 500;
 
 /**
  * Follows the pods of the attempt to their end. Woken by the site's events (`daemons/follow-compute.ts`); the pause is the
@@ -41,7 +45,7 @@ export async function running(orchestra: Orchestra, deployment: Deployment): Pro
     const ending = outcome.exitCode === undefined ? 'failed' : `ended with exit code ${outcome.exitCode}`;
     const message = `${pod.job} ${ending} at ${provider.name}${outcome.reason === undefined ? '' : `: ${outcome.reason}`}`;
     if (outcome.isProviderFault) throw new ProviderFailure('PROVIDER_DOWN', message);
-    throw new DeploymentFailure('USER_TEMPLATE', message);
+    throw new DeploymentFailure('USER_TEMPLATE', [message, ...(await lastWords(site, pod))].join('\n'));
   }
   const ended = new Set(
     pods
@@ -71,6 +75,19 @@ export async function running(orchestra: Orchestra, deployment: Deployment): Pro
     seconds: pauseSeconds(deployment, orchestra.config.jobs.poll_seconds),
     ...(changes.length === 0 ? {} : { note: changes.join(', ') }),
   };
+}
+
+/** What the program said at the end; nothing when the site cannot tell. */
+async function lastWords(site: Site, pod: Pod): Promise<string[]> {
+  try {
+    const text = await site.lastLines(pod, CONTAINER, LAST_LINES);
+    return text
+      .split('\n')
+      .filter((line) => line.trim() !== '')
+      .map((line) => line.slice(0, LONGEST_LINE));
+  } catch (error) {
+    return [`(its log cannot be read: ${describeError(error)})`];
+  }
 }
 
 async function storeOutcomes(

@@ -1,4 +1,14 @@
-import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument } from 'yaml';
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  visit,
+} from 'yaml';
 import type { Diagnostics, Position } from './diagnostics.ts';
 
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
@@ -11,12 +21,12 @@ export interface LocatedMap extends Position {
   readonly entries: ReadonlyMap<string, Located>;
 }
 
-export interface LocatedList extends Position {
+interface LocatedList extends Position {
   readonly kind: 'list';
   readonly items: readonly Located[];
 }
 
-export interface LocatedScalar extends Position {
+interface LocatedScalar extends Position {
   readonly kind: 'scalar';
   readonly value: string | number | boolean | null;
   /**
@@ -26,11 +36,11 @@ export interface LocatedScalar extends Position {
   readonly source: string;
 }
 
-/** Larger templates than this are refused; the largest published ones have 0.1 MB. */
-export const MAXIMUM_TEMPLATE_BYTES = 2 * 1024 * 1024;
+/** Larger templates than this are refused; the largest published ones have 0.1 MB, and parsing holds up everybody. */
+const MAXIMUM_TEMPLATE_BYTES = 512 * 1024;
 const MAXIMUM_DEPTH = 64;
 /** Nodes after the expansion of aliases; bounds alias bombs. */
-const MAXIMUM_NODES = 200_000;
+const MAXIMUM_NODES = 100_000;
 
 /**
  * Parses YAML into a located tree. Duplicate keys are a warning and the last one wins (the published INDIGO types contain
@@ -61,6 +71,13 @@ export function parseLocated(text: string, diagnostics: Diagnostics): Located | 
   }
   if (document.errors.length > 0) return undefined;
 
+  // The library's own look-up walks the whole document for every alias. Of equal anchors the last one counts.
+  const anchors = new Map<string, Node>();
+  visit(document, {
+    Value: (_key, node) => {
+      if (node.anchor !== undefined) anchors.set(node.anchor, node);
+    },
+  });
   let budget = MAXIMUM_NODES;
 
   function position(node: Node | null | undefined): Position {
@@ -74,7 +91,7 @@ export function parseLocated(text: string, diagnostics: Diagnostics): Located | 
     budget -= 1;
     if (budget < 0 || depth > MAXIMUM_DEPTH) throw new TooBig(path);
     if (isAlias(node)) {
-      const target = node.resolve(document);
+      const target = anchors.get(node.source);
       if (target === undefined) {
         diagnostics.error('unknown-alias', position(node), path, `unknown YAML alias "*${node.source}"`);
         return { kind: 'scalar', value: null, source: '', ...position(node) };
@@ -155,20 +172,6 @@ export function plain(node: Located): Json {
     return Object.fromEntries([...node.entries].map(([key, value]) => [key, plain(value)]));
   if (node.kind === 'list') return node.items.map(plain);
   return node.value;
-}
-
-/** A located tree of a plain value, for values that come from parameters; every node has the same place. */
-export function locate(value: Json, position: Position): Located {
-  const at = { line: position.line, column: position.column };
-  if (isList(value)) return { kind: 'list', items: value.map((item) => locate(item, at)), ...at };
-  if (isObject(value)) {
-    return {
-      kind: 'map',
-      entries: new Map(Object.entries(value).map(([key, item]) => [key, locate(item, at)])),
-      ...at,
-    };
-  }
-  return { kind: 'scalar', value, source: value === null ? '' : String(value), ...at };
 }
 
 export function isList(value: Json | undefined): value is readonly Json[] {

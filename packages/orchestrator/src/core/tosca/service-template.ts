@@ -28,7 +28,7 @@ export interface NodeTemplate extends Position {
   readonly artifacts: ReadonlyMap<string, Artifact>;
 }
 
-export interface Requirement extends Position {
+interface Requirement extends Position {
   readonly name: string;
   /** The node template at the other end, or undefined when the requirement names a type or a filter only. */
   readonly target: string | undefined;
@@ -36,7 +36,7 @@ export interface Requirement extends Position {
   readonly relationshipProperties: ReadonlyMap<string, Located>;
 }
 
-export interface Artifact {
+interface Artifact {
   readonly file: Located | undefined;
   readonly type: string | undefined;
 }
@@ -323,15 +323,18 @@ function checkCycles(nodes: ReadonlyMap<string, NodeTemplate>, diagnostics: Diag
 
 /** Node templates so that each comes after those it requires. */
 export function inTopologicalOrder(nodes: ReadonlyMap<string, NodeTemplate>): NodeTemplate[] {
-  const ordered = new Set<NodeTemplate>();
-  const visit = (node: NodeTemplate, trail: ReadonlySet<NodeTemplate>) => {
-    if (ordered.has(node) || trail.has(node)) return;
+  const ordered: NodeTemplate[] = [];
+  // Marked before its requirements are visited, so that a cycle (an error elsewhere) ends here.
+  const visited = new Set<NodeTemplate>();
+  const visit = (node: NodeTemplate) => {
+    if (visited.has(node)) return;
+    visited.add(node);
     for (const { target } of node.requirements) {
       const required = target === undefined ? undefined : nodes.get(target);
-      if (required !== undefined) visit(required, new Set([...trail, node]));
+      if (required !== undefined) visit(required);
     }
-    ordered.add(node);
+    ordered.push(node);
   };
-  for (const node of nodes.values()) visit(node, new Set());
-  return [...ordered];
+  for (const node of nodes.values()) visit(node);
+  return ordered;
 }
