@@ -64,7 +64,7 @@ await tour.step('The job runs there', 'compute', async (step) => {
   pods = await runJob(scene, launched(), step);
 });
 await tour.step('Warnings are published, and compared', 'datalake', async (step) => {
-  folder = await checkWarnings(scene, launched(), pods, step);
+  folder = await checkWarnings(scene, pods, step);
 });
 await tour.step('The job is accounted for', 'accounting', (step) => checkAccounting(scene, launched(), step));
 

@@ -60,28 +60,43 @@ async function followRule(
   container: string,
 ): Promise<Rule> {
   const deadline = Date.now() + COPY_SECONDS * 1000;
-  let shown = '';
+  let shown: string | undefined;
+  let shownAt = 0;
   for (;;) {
-    const rules = await alice.readAll(ruleSchema, `/dids/${SCOPE}/${container}/rules`);
-    const rule =
-      rules.find((each) => each.comments?.includes(launch.uuid)) ??
-      rules.find((each) => each.rse_expression === rse);
-    const state =
-      rule === undefined
-        ? 'no rule yet'
-        : `${rule.state}, ${rule.locks_ok_cnt} files there, ${rule.locks_replicating_cnt} under way`;
-    if (state !== shown) step.note(`rule at ${rse}: ${state}`);
-    shown = state;
+    const rule = await ruleAt(alice, launch, rse, container);
+    const state = rule?.state ?? 'not made yet';
+    const counts =
+      rule === undefined ? '' : `, ${rule.locks_ok_cnt} files there, ${rule.locks_replicating_cnt} under way`;
+    if (state !== shown || Date.now() - shownAt > 2000) {
+      step.note(`rule at ${rse}: ${state}${counts}`);
+      [shown, shownAt] = [state, Date.now()];
+    }
     if (rule?.state === 'OK') return rule;
     const { status, statusReason } = await launch.orchestrator.get(launch.uuid);
-    if (status === 'CREATE_FAILED')
+    if (status === 'CREATE_FAILED') {
       throw new StepFailure(`the deployment failed: ${statusReason ?? 'no reason given'}`, 'orchestrator');
+    }
     if (Date.now() > deadline) {
+      const why = rule?.error ? `: ${rule.error}` : '';
       throw new StepFailure(
-        `after ${COPY_SECONDS} s: ${state}${rule?.error ? `, ${rule.error}` : ''}`,
+        `after ${COPY_SECONDS} s the rule is ${state}${counts}${why}`,
         rule === undefined ? 'orchestrator' : 'transfer',
       );
     }
     await sleep(200);
   }
+}
+
+/** The deployment's own rule, or one that says the same: the datalake keeps no two such rules of one account. */
+async function ruleAt(
+  alice: Rucio,
+  launch: Launch,
+  rse: string,
+  container: string,
+): Promise<Rule | undefined> {
+  const rules = await alice.readAll(ruleSchema, `/dids/${SCOPE}/${container}/rules`);
+  return (
+    rules.find(({ comments }) => comments?.includes(launch.uuid)) ??
+    rules.find((rule) => rule.rse_expression === rse)
+  );
 }

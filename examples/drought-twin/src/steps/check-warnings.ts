@@ -8,20 +8,17 @@ import { fileSchema, openRucio, type Rucio, ruleSchema } from '../rucio.ts';
 import { pathOf, SCOPE, type Scene } from '../scene.ts';
 import { type Step, StepFailure } from '../tour.ts';
 import { EXPECTED_WARNINGS, readWarnings } from '../warnings.ts';
-import type { Launch } from './deploy-twin.ts';
 import type { Pod } from './run-job.ts';
 
 const COPY_SECONDS = 60;
 
 /** The warnings are a dataset, at the site that made them and at the observatory, with the published numbers. */
-export async function checkWarnings(
-  scene: Scene,
-  launch: Launch,
-  pods: readonly Pod[],
-  step: Step,
-): Promise<string> {
+export async function checkWarnings(scene: Scene, pods: readonly Pod[], step: Step): Promise<string> {
   const { instance, warning, arguments: args } = scene;
   const { datalake: url } = instance.endpoints;
+  const [pod] = pods;
+  if (pod === undefined) throw new StepFailure('the deployment has no pod', 'orchestrator');
+  const { site } = pod;
   const alice = openRucio(url, instance.tokens('alice', url));
   const files = await alice.readAll(fileSchema, `/dids/${SCOPE}/${warning}/files`);
   const names = files.map(({ name }) => name).sort();
@@ -38,18 +35,18 @@ export async function checkWarnings(
     const { storage } = instance.site(site);
     return createStorageClient({ url: storage, fetch, token: instance.tokens('alice', storage) });
   };
-  const [made, archive] = [at(launch.site), at('observatory')];
+  const [made, archive] = [at(site), at('observatory')];
   const outputs = new Map<string, Buffer>();
   for (const { name, adler32: expected } of files) {
     const [one, other] = await Promise.all([made, archive].map((storage) => download(storage, pathOf(name))));
     if (one === undefined || other === undefined || !one.equals(other) || adler32(one) !== expected) {
-      step.check(`${name} is the same at ${launch.site} and at the observatory`, false);
+      step.check(`${name} is the same at ${site} and at the observatory`, false);
       continue;
     }
     outputs.set(name, one);
   }
   step.equal(
-    `files identical at ${launch.site}, at the observatory and in the catalogue`,
+    `files identical at ${site}, at the observatory and in the catalogue`,
     outputs.size,
     files.length,
     'storage',
