@@ -123,6 +123,8 @@ export async function startComponents(
     })),
     fetch,
     log,
+    // The last good keys survive a restart, so that an issuer that is down then delays nothing.
+    cacheFolder: path.join(settings.data_folder, 'issuers'),
   });
   const secrets = createSecretBox(readFileSync(settings.secret_key_file));
   const base: ProcessBase = { settings, database, wakeUps, verifier, fetch, secrets, log, metrics };
