@@ -10,7 +10,7 @@ export interface TestBrowser {
   readonly cookies: Map<string, string>;
 }
 
-export interface PageSeen {
+interface PageSeen {
   status: number;
   headers: Headers;
   text: string;

@@ -17,7 +17,7 @@ export const ALICE = 'a7c8f3f0-0000-4000-8000-000000000001';
 export const BOB = 'a7c8f3f0-0000-4000-8000-000000000002';
 
 const { privateKey, publicKey } = await generateKeyPair('ES256');
-export const cliKey = privateKey;
+const cliKey = privateKey;
 export const secretOf = (client: string) => `${client}-secret-of-256-bits`;
 
 /** A provider with users, clients and sites like those of the embedded default. */
@@ -144,7 +144,7 @@ export interface RunningProvider {
   stop(): Promise<void>;
 }
 
-export interface Answer {
+interface Answer {
   status: number;
   headers: Headers;
   body: Record<string, unknown>;

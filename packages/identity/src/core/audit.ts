@@ -24,18 +24,24 @@ export interface AuditEntry {
 const LONGEST_TEXT = 1000;
 
 /** Appends to the audit log; nothing ever changes or removes a row before its retention ends. */
-export async function recordAudit(sql: Sql<IdentityTables>, entry: AuditEntry): Promise<void> {
+export async function recordAudit(
+  sql: Sql<IdentityTables>,
+  ...entries: readonly AuditEntry[]
+): Promise<void> {
+  if (entries.length === 0) return;
   await sql
     .insertInto('identity.audit')
-    .values({
-      realm: entry.realm,
-      actor: entry.actor.slice(0, LONGEST_TEXT),
-      action: entry.action,
-      object: entry.object.slice(0, LONGEST_TEXT),
-      decision: entry.decision,
-      reason: entry.reason?.slice(0, LONGEST_TEXT) ?? null,
-      request_id: entry.origin?.requestId ?? null,
-      address: entry.origin?.address ?? null,
-    })
+    .values(
+      entries.map((entry) => ({
+        realm: entry.realm,
+        actor: entry.actor.slice(0, LONGEST_TEXT),
+        action: entry.action,
+        object: entry.object.slice(0, LONGEST_TEXT),
+        decision: entry.decision,
+        reason: entry.reason?.slice(0, LONGEST_TEXT) ?? null,
+        request_id: entry.origin?.requestId ?? null,
+        address: entry.origin?.address ?? null,
+      })),
+    )
     .execute();
 }

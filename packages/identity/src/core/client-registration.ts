@@ -26,7 +26,7 @@ const metadataSchema = z.object({
   software_version: z.string().max(200).optional(),
 });
 
-export type ClientMetadata = z.output<typeof metadataSchema>;
+type ClientMetadata = z.output<typeof metadataSchema>;
 
 export interface RegisteredClient {
   readonly id: string;

@@ -35,15 +35,16 @@ export async function provisionSites(
   await provisionIdentities(tx, links);
   const changed = [...(await upsertLinks(tx, links)), ...(await unlinkOthers(tx, links))];
   if (changed.length === 0) return;
-  for (const link of changed) {
-    await recordAudit(tx, {
+  await recordAudit(
+    tx,
+    ...changed.map((link) => ({
       realm: null,
       actor: 'configuration',
       action: link.state === 'active' ? 'link.create' : 'link.remove',
       object: `${link.site} ${link.id}`,
-      decision: 'granted',
-    });
-  }
+      decision: 'granted' as const,
+    })),
+  );
   const events = changed.map((link) => ({
     type: 'link.changed',
     subject: `${link.site}/${link.id}`,

@@ -11,7 +11,7 @@ import { addSigningKey, KEYS_CHANGED } from './signing-keys.ts';
  *
  * The next key is published two days before the active one retires, so that every verifier has it by then.
  */
-export const KEY_AGES = {
+const KEY_AGES = {
   publishedBeforeUse: '2 days',
   signs: '180 days',
   keptAfterRetirement: '30 hours',
@@ -63,8 +63,8 @@ export async function rotateKeys(
   });
 }
 
-/** Retires the active key and lets the published one sign, at once: for a planned change before its time. */
-export async function promotePublishedKey(tx: Tx<IdentityTables>, realm: string): Promise<boolean> {
+/** Retires the active key and lets the published one sign. */
+async function promotePublishedKey(tx: Tx<IdentityTables>, realm: string): Promise<boolean> {
   const next = await tx
     .selectFrom('identity.signing_keys')
     .select('id')

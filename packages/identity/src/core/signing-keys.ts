@@ -11,7 +11,7 @@ const RSA_BITS = 2048;
 
 export const KEYS_CHANGED = 'identity.keys';
 
-export interface SigningKey {
+interface SigningKey {
   readonly id: string;
   readonly algorithm: string;
   readonly key: CryptoKey;

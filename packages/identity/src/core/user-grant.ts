@@ -89,7 +89,7 @@ function chooseAudiences({ audiences }: Approval, requested: readonly string[]):
 }
 
 /** OpenID Connect Core 2; for the client alone, never an access token. */
-export async function signIdToken(
+async function signIdToken(
   realm: Realm,
   {
     client,

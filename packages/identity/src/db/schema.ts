@@ -14,7 +14,7 @@ export interface IdentityTables {
   'identity.audit': AuditTable;
 }
 
-export type SigningKeyState = 'published' | 'active' | 'retired';
+type SigningKeyState = 'published' | 'active' | 'retired';
 
 export interface PublicJwk {
   kty: string;
@@ -157,7 +157,7 @@ interface AuthorizationCodeTable {
   expires_at: Date;
 }
 
-export type DeviceCodeState = 'created' | 'approved' | 'denied' | 'redeemed';
+type DeviceCodeState = 'created' | 'approved' | 'denied' | 'redeemed';
 
 interface DeviceCodeTable {
   hash: Buffer;
