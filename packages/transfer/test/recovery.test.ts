@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'kysely';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { recoverFiles, thisMover } from '../src/core/movers.ts';
 import { outbox, startTestService, type TestService, until } from './harness.ts';
 
 let service: TestService;
@@ -113,6 +114,52 @@ test('a file that has killed several movers is failed rather than tried for ever
     file_state: 'FAILED',
     reason: expect.stringContaining('Every mover'),
   });
+});
+
+test('a mover that has lost its lease stops what it copies, and goes on under a new name', async () => {
+  service.destination.misbehave.set('/data/lost', new Set(['slow-copy']));
+  await service.startMover();
+  const jobId = await submit(['/data/lost']);
+  await until(
+    'half of the file is there',
+    async () => service.destination.files.has('/data/lost') || undefined,
+  );
+  const { database, wakeUps } = service.context;
+  const { rows: before } = await sql<{ mover_id: string }>`select mover_id from transfer.movers`.execute(
+    database.sql,
+  );
+  await sql`update transfer.movers set alive_until = now() - interval '1 second'`.execute(database.sql);
+  service.destination.misbehave.clear();
+  expect(await recoverFiles(database, wakeUps, thisMover())).toBe(1);
+
+  expect((await service.ended(jobId)).job_state).toBe('FINISHED');
+  expect(service.destination.files.get('/data/lost')).toEqual(content);
+  expect(await finishedEvents(jobId)).toBe(1);
+  const { rows: after } = await sql<{ mover_id: string }>`select mover_id from transfer.movers`.execute(
+    database.sql,
+  );
+  expect(after).toHaveLength(1);
+  expect(after).not.toEqual(before);
+});
+
+test('a file that a living mover has forgotten is given back', async () => {
+  await service.startMover();
+  const path = '/data/forgotten';
+  service.source.files.set(path, content);
+  const { database } = service.context;
+  const jobId = await submit([path], { retry: -1 });
+  await service.ended(jobId);
+  service.destination.files.clear();
+  await sql`
+    update transfer.files set file_state = 'ACTIVE', finish_time = null, start_time = now() - interval '1 minute',
+      mover_id = (select mover_id from transfer.movers)
+    where job_id = ${jobId}
+  `.execute(database.sql);
+  await sql`update transfer.jobs set job_state = 'ACTIVE', job_finished = null where job_id = ${jobId}`.execute(
+    database.sql,
+  );
+  expect((await service.ended(jobId)).job_state).toBe('FINISHED');
+  expect(service.destination.files.has(path)).toBe(true);
 });
 
 test('a mover that stops in order gives its files to the next one', async () => {

@@ -81,15 +81,20 @@ export async function isCanceledHere(
   return rows[0];
 }
 
-/** Makes it durable that a copy may have put bytes at the destination. False when the file is no longer this mover's. */
+/**
+ * Makes it durable that copies may put bytes at their destinations. Gives, for each file, whether it is still this
+ * mover's.
+ */
 export async function markTouched(
   context: ComponentContext<TransferConfig>,
   moverId: string,
-  fileId: number,
-): Promise<boolean> {
-  const { numAffectedRows } = await sql`
+  fileIds: readonly number[],
+): Promise<boolean[]> {
+  const { rows } = await sql<{ file_id: number }>`
     update transfer.files set destination_touched = true
-    where file_id = ${fileId} and mover_id = ${moverId} and file_state = 'ACTIVE'
+    where file_id = any(${[...fileIds]}::bigint[]) and mover_id = ${moverId} and file_state = 'ACTIVE'
+    returning file_id
   `.execute(context.database.sql);
-  return numAffectedRows === 1n;
+  const mine = new Set(rows.map((row) => Number(row.file_id)));
+  return fileIds.map((fileId) => mine.has(fileId));
 }

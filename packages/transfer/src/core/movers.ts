@@ -115,29 +115,65 @@ export async function recoverFiles(database: Database, wakeUps: WakeUps, me: Mov
     )
     .map((other) => other.mover_id);
   if (dead.length === 0) return 0;
-  return database.transaction<number, TransferTables>((tx) => takeBack(tx, wakeUps, dead, 1));
+  return database.transaction<number, TransferTables>(async (tx) => {
+    const files = await takeBack(tx, wakeUps, {
+      moverIds: dead,
+      except: [],
+      graceSeconds: 0,
+      interruptions: 1,
+    });
+    await forget(tx, dead);
+    return files;
+  });
 }
 
 /** A mover that stops in order leaves its files to the next one; that is no interruption. */
 export async function retireMover(database: Database, wakeUps: WakeUps, moverId: string): Promise<void> {
-  await database.transaction<number, TransferTables>((tx) => takeBack(tx, wakeUps, [moverId], 0));
+  await database.transaction<void, TransferTables>(async (tx) => {
+    await takeBack(tx, wakeUps, { moverIds: [moverId], except: [], graceSeconds: 0, interruptions: 0 });
+    await forget(tx, [moverId]);
+  });
 }
 
-async function takeBack(
-  tx: Tx<TransferTables>,
+/**
+ * Gives back what a living mover holds without working on it: the safety net under every unexpected failure between a
+ * claim and its end. Files that were claimed just now may not be known to the caller yet and are left alone.
+ */
+export async function giveBackForgotten(
+  database: Database,
   wakeUps: WakeUps,
-  moverIds: readonly string[],
-  interruptions: 0 | 1,
+  moverId: string,
+  inHand: readonly number[],
 ): Promise<number> {
+  return database.transaction<number, TransferTables>((tx) =>
+    takeBack(tx, wakeUps, { moverIds: [moverId], except: inHand, graceSeconds: 10, interruptions: 1 }),
+  );
+}
+
+interface WhatToTake {
+  readonly moverIds: readonly string[];
+  readonly except: readonly number[];
+  readonly graceSeconds: number;
+  readonly interruptions: 0 | 1;
+}
+
+async function forget(tx: Tx<TransferTables>, moverIds: readonly string[]): Promise<void> {
+  await sql`delete from transfer.movers where mover_id = any(${[...moverIds]}::uuid[])`.execute(tx);
+}
+
+async function takeBack(tx: Tx<TransferTables>, wakeUps: WakeUps, what: WhatToTake): Promise<number> {
+  const taken = sql`f.mover_id = any(${[...what.moverIds]}::uuid[]) and not f.file_id = any(${[...what.except]}::bigint[])
+    and coalesce(f.finish_time, f.start_time) <= now() - ${what.graceSeconds} * interval '1 second'`;
   const { rows: held } = await sql<{ job_id: string }>`
-    select distinct job_id from transfer.files where mover_id = any(${[...moverIds]}::uuid[])
+    select distinct f.job_id from transfer.files f where ${taken}
   `.execute(tx);
+  if (held.length === 0) return 0;
   const jobIds = held.map(({ job_id }) => job_id);
   await lockJobs(tx, jobIds);
   const { rows: files } = await sql<FileRow & FileOwner>`
     update transfer.files f set
       mover_id = null,
-      interruptions = f.interruptions + ${interruptions},
+      interruptions = f.interruptions + ${what.interruptions},
       file_state = case when f.file_state in ('FAILED','CANCELED') then f.file_state
         when f.interruptions >= ${MOST_INTERRUPTIONS} then 'FAILED' else 'SUBMITTED' end,
       finish_time = case when f.file_state in ('FAILED','CANCELED') then f.finish_time
@@ -147,10 +183,9 @@ async function takeBack(
         when f.interruptions >= ${MOST_INTERRUPTIONS} then 'GENERAL_FAILURE [4] Every mover that took this file died' end,
       not_before = now()
     from transfer.jobs j
-    where f.mover_id = any(${[...moverIds]}::uuid[]) and j.job_id = f.job_id
+    where ${taken} and j.job_id = f.job_id
     returning f.*, j.user_dn, j.cred_id
   `.execute(tx);
-  await sql`delete from transfer.movers where mover_id = any(${[...moverIds]}::uuid[])`.execute(tx);
   const jobs = await deriveJobStates(tx, jobIds);
   await announce(tx, wakeUps, [
     ...files

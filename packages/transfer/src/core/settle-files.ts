@@ -27,15 +27,15 @@ export interface Outcome {
  * that can help and the job allows it, the next hop or replica, the state of the jobs, the events.
  *
  * A file that is no longer this mover's (canceled, or taken back after its lease) is left alone: terminal states are
- * never overwritten. Gives back the ids of the files that were settled.
+ * never overwritten. Gives, for each outcome, whether it was recorded.
  */
 export async function settleFiles(
   context: ComponentContext<TransferConfig>,
   moverId: string,
   outcomes: readonly Outcome[],
-): Promise<number[]> {
+): Promise<boolean[]> {
   const { database, wakeUps, config } = context;
-  return database.transaction<number[], TransferTables>(async (tx) => {
+  return database.transaction<boolean[], TransferTables>(async (tx) => {
     const jobIds = [...new Set(outcomes.map(({ jobId }) => jobId))];
     await lockJobs(tx, jobIds);
     const { rows: files } = await sql<SettledRow>`
@@ -70,7 +70,7 @@ export async function settleFiles(
       where f.file_id = d.file_id and f.mover_id = ${moverId} and f.file_state = 'ACTIVE'
       returning f.*, d.user_dn, d.cred_id, d.job_type, d.again
     `.execute(tx);
-    if (files.length === 0) return [];
+    if (files.length === 0) return outcomes.map(() => false);
     await recordAttempts(
       tx,
       files.filter(({ again }) => again),
@@ -82,7 +82,8 @@ export async function settleFiles(
       ...jobs.map((job) => jobEvent(printJob(job))),
     ]);
     if (successors.length > 0) wakeUps.wake(tx, QUEUE_CHANNEL);
-    return files.map((file) => Number(file.file_id));
+    const settled = new Set(files.map((file) => Number(file.file_id)));
+    return outcomes.map(({ fileId }) => settled.has(fileId));
   });
 }
 
