@@ -87,7 +87,10 @@ function identitySection({ ports, endpoints, subjectOf, secretFileOf, cliKey }: 
       }),
       client('orchestrator', {
         resources: [endpoints.orchestrator],
-        allow: computes.map((audience) => ({ audience, scopes: ['compute.read'] })),
+        allow: [
+          { audience: endpoints.datalake, scopes: ['openid', 'profile'] },
+          { audience: computes, scopes: ['compute.read'] },
+        ],
         exchange: [
           { audience: endpoints.datalake, scopes: ['openid', 'profile'], offline: true },
           ...computes.map((audience) => ({

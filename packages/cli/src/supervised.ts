@@ -38,6 +38,8 @@ export async function runUntilStopped(start: () => Promise<{ stop(): Promise<voi
       message: describeError(error),
       exitCode: error instanceof ExitError ? error.exitCode : 70,
     });
+    // Whatever was half started must not keep a process alive that has said it failed.
+    setTimeout(() => process.exit(), ORPHAN_MILLISECONDS).unref();
     throw error;
   }
   tell({ type: 'ready' });

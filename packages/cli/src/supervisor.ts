@@ -119,8 +119,9 @@ export async function startInstance(
     spawned.on('message', (raw) => {
       const message = childMessageSchema.safeParse(raw);
       if (!message.success) return;
-      if (message.data.type === 'ready') resolve();
-      else failure = new ExitError(message.data.exitCode, `${child.plan.name}: ${message.data.message}`);
+      if (message.data.type === 'ready') return resolve();
+      failure = new ExitError(message.data.exitCode, `${child.plan.name}: ${message.data.message}`);
+      reject(failure);
     });
     spawned.on('error', (error) => reject(error));
     spawned.on('exit', (code, signal) => {
