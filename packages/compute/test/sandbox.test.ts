@@ -28,3 +28,7 @@ async function startSandbox(wanted: ConfinementName) {
 if ((await findProgram('bwrap')) !== undefined) {
   backEndContract('sandbox with bubblewrap', () => startSandbox('bubblewrap'));
 }
+if ((await findProgram('unshare')) !== undefined) {
+  backEndContract('sandbox with namespaces', () => startSandbox('namespaces'));
+}
+backEndContract('sandbox without confinement', () => startSandbox('none'));

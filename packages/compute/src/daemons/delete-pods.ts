@@ -7,12 +7,8 @@ import { type ComputeContext, openSites } from '../sites.ts';
 export async function startDeletePods(context: ComputeContext) {
   const sites = await openSites(context);
   const { database, wakeUps, log } = context;
-  return startWorker(
-    deletePods,
-    { database, wakeUps, log, concurrency: 8, leaseSeconds: 10 },
-    async (job) => {
-      const site = sites.get(job.payload.site);
-      if (site !== undefined) await deletePod(context, site, job.payload);
-    },
-  );
+  return startWorker(deletePods, { database, wakeUps, log, concurrency: 8, leaseSeconds: 6 }, async (job) => {
+    const site = sites.get(job.payload.site);
+    if (site !== undefined) await deletePod(context, site, job.payload);
+  });
 }

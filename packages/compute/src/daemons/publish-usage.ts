@@ -13,7 +13,7 @@ export async function startPublishUsage(context: ComputeContext) {
   const { accounting } = context.config;
   return startWorker(
     publishUsage,
-    { database, wakeUps, log, concurrency: 2, leaseSeconds: 10 },
+    { database, wakeUps, log, concurrency: 2, leaseSeconds: 6 },
     async (job) => {
       const site = sites.get(job.payload.site);
       const pod = await findPod(database.withTables<ComputeTables>(), job.payload);

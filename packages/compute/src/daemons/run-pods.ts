@@ -15,7 +15,7 @@ import { type ComputeContext, openSites } from '../sites.ts';
 export async function startRunPods(context: ComputeContext) {
   const sites = await openSites(context);
   const { database, wakeUps, log } = context;
-  return startWorker(runPods, { database, wakeUps, log, concurrency: 8, leaseSeconds: 10 }, async (job) => {
+  return startWorker(runPods, { database, wakeUps, log, concurrency: 8, leaseSeconds: 6 }, async (job) => {
     const site = sites.get(job.payload.site);
     const pod = await findPod(database.withTables<ComputeTables>(), job.payload);
     if (site === undefined || pod === undefined) return;

@@ -14,7 +14,7 @@ export async function startStageOut(context: ComputeContext) {
   const { database, wakeUps, log } = context;
   return startWorker(
     stageOutResults,
-    { database, wakeUps, log, concurrency: 4, leaseSeconds: 10 },
+    { database, wakeUps, log, concurrency: 4, leaseSeconds: 6 },
     async (job) => {
       const site = sites.get(job.payload.site);
       const pod = await findPod(database.withTables<ComputeTables>(), job.payload);

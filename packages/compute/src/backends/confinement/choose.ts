@@ -9,6 +9,7 @@ import type { PreparedContainer } from '../back-end.ts';
 import { findProgram } from '../programs.ts';
 import { bubblewrap } from './bubblewrap.ts';
 import type { ConfinedPod, Confinement, ConfinementName } from './confinement.ts';
+import { namespaces } from './namespaces.ts';
 import { unconfined } from './none.ts';
 
 export interface ChooseOptions {
@@ -46,11 +47,12 @@ export async function chooseConfinement(options: ChooseOptions): Promise<Confine
 }
 
 async function candidates({ wanted, account }: ChooseOptions): Promise<Confinement[]> {
-  const [bwrap, setpriv] = await Promise.all(['bwrap', 'setpriv'].map(findProgram));
+  const [bwrap, unshare, setpriv] = await Promise.all(['bwrap', 'unshare', 'setpriv'].map(findProgram));
   const all: Confinement[] = [
     ...(bwrap !== undefined && (account === undefined || setpriv !== undefined)
       ? [bubblewrap(bwrap, setpriv ?? '', account)]
       : []),
+    ...(unshare !== undefined && setpriv !== undefined ? [namespaces({ unshare, setpriv }, account)] : []),
     unconfined(account),
   ];
   return all.filter(({ name }) => wanted === 'auto' || wanted === name);
