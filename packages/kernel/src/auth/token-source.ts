@@ -10,6 +10,7 @@ import {
   ResponseBodyError,
   refreshTokenGrant,
   type TokenEndpointResponse,
+  WWWAuthenticateChallengeError,
 } from 'openid-client';
 import { Secret } from '../config/index.ts';
 import { describeError, WeftError } from '../errors/index.ts';
@@ -35,6 +36,8 @@ interface OwnToken extends ExchangedToken {
   readonly receivedAt: number;
 }
 
+type Grant = 'own' | 'exchange' | 'refresh';
+
 const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
 
@@ -58,14 +61,15 @@ export function createTokenSource({ credentials, fetch, log }: TokenSourceOption
   }
 
   async function ask(
-    grant: (issuer: Configuration) => Promise<TokenEndpointResponse>,
+    grant: Grant,
     asked: TokenRequest,
+    send: (issuer: Configuration) => Promise<TokenEndpointResponse>,
   ): Promise<ExchangedToken> {
     const requestedAt = Date.now();
     try {
-      return readAnswer(await grant(await configuration()), asked, requestedAt);
+      return readAnswer(await send(await configuration()), asked, requestedAt);
     } catch (error) {
-      throw refusalOf(error, credentials, asked);
+      throw refusalOf(error, grant, credentials, asked);
     }
   }
 
@@ -77,8 +81,8 @@ export function createTokenSource({ credentials, fetch, log }: TokenSourceOption
       let answer = asking.get(name);
       if (answer === undefined) {
         log.debug({ audience: request.audience, scopes: request.scopes }, 'asking for an own token');
-        answer = ask((issuer) => clientCredentialsGrant(issuer, parameters(request)), request).finally(() =>
-          asking.delete(name),
+        answer = ask('own', request, (issuer) => clientCredentialsGrant(issuer, parameters(request))).finally(
+          () => asking.delete(name),
         );
         asking.set(name, answer);
       }
@@ -88,18 +92,18 @@ export function createTokenSource({ credentials, fetch, log }: TokenSourceOption
       return token.accessToken;
     },
     exchange: (subjectToken, request) =>
-      ask(
-        (issuer) =>
-          genericGrantRequest(issuer, TOKEN_EXCHANGE, {
-            ...parameters(request),
-            subject_token: subjectToken,
-            subject_token_type: ACCESS_TOKEN,
-            requested_token_type: ACCESS_TOKEN,
-          }),
-        request,
+      ask('exchange', request, (issuer) =>
+        genericGrantRequest(issuer, TOKEN_EXCHANGE, {
+          ...parameters(request),
+          subject_token: subjectToken,
+          subject_token_type: ACCESS_TOKEN,
+          requested_token_type: ACCESS_TOKEN,
+        }),
       ),
     refresh: (refreshToken, request) =>
-      ask((issuer) => refreshTokenGrant(issuer, refreshToken.reveal(), parameters(request)), request),
+      ask('refresh', request, (issuer) =>
+        refreshTokenGrant(issuer, refreshToken.reveal(), parameters(request)),
+      ),
   };
 }
 
@@ -154,15 +158,27 @@ function isUsable({ expiresAt, receivedAt }: OwnToken): boolean {
   return expiresAt.getTime() - Date.now() > renewBefore;
 }
 
+/** What the issuer says when a subject or refresh token is no longer good (RFC 6749 5.2; RFC 8693 2.2.2). */
+const DEAD_TOKEN: Readonly<Record<Grant, readonly string[]>> = {
+  own: [],
+  exchange: ['invalid_grant', 'invalid_request'],
+  refresh: ['invalid_grant'],
+};
+
 function refusalOf(
   error: unknown,
+  grant: Grant,
   { issuer, clientId }: ClientCredentials,
   { audience }: TokenRequest,
 ): WeftError {
+  if (error instanceof WWWAuthenticateChallengeError) {
+    const message = `${issuer} does not accept the credentials of ${clientId}.`;
+    return new WeftError('forbidden', 'token-refused', message, { cause: error });
+  }
   if (error instanceof ResponseBodyError && error.status < 500) {
     const said = [error.error, error.error_description].filter(Boolean).join(': ');
     const message = `${issuer} gave ${clientId} no token for ${audience}: ${said}.`;
-    return error.error === 'invalid_grant'
+    return DEAD_TOKEN[grant].includes(error.error)
       ? new WeftError('unauthenticated', 'invalid_grant', message, { cause: error })
       : new WeftError('forbidden', 'token-refused', message, { cause: error });
   }
