@@ -1,0 +1,51 @@
+import type { Principal } from '@weft/kernel/auth';
+import type { CloudEvent } from '@weft/kernel/events';
+import { expect, test } from 'vitest';
+import { callerOf } from './caller.ts';
+import { eventVisibility } from './event-visibility.ts';
+
+const mapping = { vo_of_issuer: {} };
+const visible = eventVisibility(mapping);
+
+function principal(subject: string, scope: string, group: string): Principal {
+  return {
+    kind: 'user',
+    issuer: 'https://issuer.test',
+    subject,
+    clientId: undefined,
+    scopes: new Set(scope.split(' ')),
+    pathScopes: [],
+    groups: [group],
+    entitlements: [],
+    assurance: new Set(),
+    audience: [],
+    expiresAt: new Date(Date.now() + 3_600_000),
+    jti: undefined,
+    actors: [],
+    profile: {},
+  };
+}
+
+function eventOf(owner: Principal): CloudEvent {
+  const { vo, delegationId } = callerOf(owner, mapping);
+  return {
+    specversion: '1.0',
+    id: '1',
+    source: '/transfer',
+    type: 'file.state',
+    subject: '1',
+    time: '2026-01-01T00:00:00Z',
+    data: { vo_name: vo, cred_id: delegationId },
+  };
+}
+
+test('whoever may read a job sees its events, and nobody else', () => {
+  const robot = principal('robot', 'fts:submit-transfer', '/drought');
+  const event = eventOf(robot);
+  expect(visible(robot, event)).toBe(true);
+  expect(visible(principal('alice', 'fts', '/drought'), event)).toBe(true);
+  expect(visible(principal('bob', 'fts:submit-transfer', '/drought'), event)).toBe(false);
+  expect(visible(principal('mallory', 'fts', '/elsewhere'), event)).toBe(false);
+  expect(visible(principal('robot', 'openid', '/drought'), event)).toBe(false);
+  expect(visible(robot, { ...event, data: { changed: [] } })).toBe(false);
+});
