@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { type ComponentContext, defineComponent, type ListenerDefinition } from '@weft/kernel/component';
 import { sql } from 'kysely';
 import { printAliseError, registerAliseV1 } from './api/alise-v1.ts';
+import { registerAliseV2 } from './api/alise-v2.ts';
 import { registerAuthorize } from './api/authorize.ts';
 import { registerDevice } from './api/device.ts';
 import { registerDiscovery } from './api/discovery.ts';
@@ -74,7 +75,10 @@ function listeners(context: ComponentContext<IdentityConfig>): ListenerDefinitio
       url: alise.url,
       events: (principal) => [...principal.scopes].some((scope) => scope.startsWith('alise.mapping:')),
       options: { printError: printAliseError },
-      routes: (app) => registerAliseV1(app, { database, verifier, url: alise.url }),
+      routes(app) {
+        registerAliseV1(app, { database, verifier, url: alise.url });
+        registerAliseV2(app, { database, verifier, url: alise.url });
+      },
     },
   ];
 }

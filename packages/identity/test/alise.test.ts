@@ -148,6 +148,60 @@ describe('the ALISE look-up', () => {
   });
 });
 
+describe('the linking API v2', () => {
+  const lookUp = async (body: unknown, key = KEY) => {
+    const response = await provider.fetch(`${ALISE}/api/v2/sites/hpc/mappings:lookup`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
+      body: JSON.stringify(body),
+    });
+    return {
+      status: response.status,
+      type: response.headers.get('content-type'),
+      body: JSON.parse(await response.text()),
+    };
+  };
+
+  it('answers for many identities at once, in order', async () => {
+    const identities = [
+      { iss: 'https://op.example/', sub: ODD },
+      { iss: ISSUER, sub: 'nobody' },
+      { iss: ISSUER, sub: ALICE },
+      { iss: 'https://op.example', sub: ODD },
+    ];
+    const { body } = await lookUp({ identities });
+    expect(body.mappings.map((each: { username: string } | null) => each?.username)).toEqual([
+      'odd',
+      undefined,
+      'alice01',
+      undefined,
+    ]);
+    expect(body.mappings[2]).toMatchObject({
+      uid: 1001,
+      state: 'active',
+      link_id: expect.any(String),
+      linked_at: expect.any(String),
+    });
+  });
+
+  it('finds who is behind a local account', async () => {
+    const { body } = await get('/api/v2/sites/hpc/mappings?username=alice01', {
+      authorization: `Bearer ${KEY}`,
+    });
+    expect(body.mappings.map(({ sub }: { sub: string }) => sub).sort()).toEqual([ALICE, 'alice01'].sort());
+  });
+
+  it('refuses in the words of RFC 9457', async () => {
+    expect(await lookUp({ identities: [] })).toMatchObject({
+      status: 400,
+      type: expect.stringContaining('application/problem+json'),
+    });
+    expect(await lookUp({ identities: [{ iss: ISSUER, sub: ALICE }] }, 'wrong')).toMatchObject({
+      status: 401,
+    });
+  });
+});
+
 describe('links of the configuration', () => {
   const events = async () => {
     const { rows } = await sql<{ data: { username: string; state: string } }>`

@@ -1,8 +1,7 @@
-import { authenticate, readBearer, type TokenVerifier } from '@weft/kernel/auth';
-import type { Database } from '@weft/kernel/database';
+import { authenticate, readBearer } from '@weft/kernel/auth';
 import { WeftError } from '@weft/kernel/errors';
-import { type ErrorPrinter, toHttpFailure } from '@weft/kernel/http';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { type ErrorPrinter, printProblem, toHttpFailure } from '@weft/kernel/http';
+import type { FastifyInstance } from 'fastify';
 import { findApiKey } from '../core/api-keys.ts';
 import {
   type AccountMapping,
@@ -12,16 +11,10 @@ import {
   siteExists,
 } from '../core/mappings.ts';
 import type { IdentityTables } from '../db/schema.ts';
+import { type AliseOptions, requireSiteReader } from './site-reader.ts';
 
 /** The version of ALISE whose answers these are. */
 const ALISE_VERSION = '1.1.5';
-
-export interface AliseOptions {
-  database: Database;
-  verifier: TokenVerifier;
-  /** The audience of service tokens. */
-  url: string;
-}
 
 interface SiteParams {
   site: string;
@@ -31,24 +24,15 @@ interface SiteParams {
  * The ALISE REST API v1 (brief alise-aai 2.1). A look-up needs an API key of the site, or a token with the scope
  * `alise.mapping:<site>`, which the original does not know.
  */
-export function registerAliseV1(app: FastifyInstance, { database, verifier, url }: AliseOptions): void {
+export function registerAliseV1(app: FastifyInstance, options: AliseOptions): void {
+  const { database, verifier, url } = options;
   const sql = database.withTables<IdentityTables>();
-
-  async function requireReader(request: FastifyRequest, site: string): Promise<void> {
-    const key = presentedKey(request);
-    if (key !== undefined && (await findApiKey(sql, site, key)) !== undefined) return;
-    if (key === undefined || key.includes('.')) {
-      const principal = await authenticate(request, verifier, [url]);
-      if (principal.scopes.has(`alise.mapping:${site}`)) return;
-    }
-    throw new WeftError('unauthenticated', 'invalid', 'invalid apikey');
-  }
 
   app.get<{ Params: SiteParams & { iss: string; sub: string } }>(
     '/api/v1/target/:site/mapping/issuer/:iss/user/:sub',
     async (request, reply) => {
       const { site, iss, sub } = request.params;
-      await requireReader(request, site);
+      await requireSiteReader(options, request, site);
       const query = {
         issuers: issuerSpellings(iss),
         subjects: subjectSpellings(sub, lastSegment(request.rawTarget)),
@@ -63,7 +47,7 @@ export function registerAliseV1(app: FastifyInstance, { database, verifier, url 
     '/api/v1/:site/get_mappings/:identity',
     async (request, reply) => {
       const { site, identity } = request.params;
-      await requireReader(request, site);
+      await requireSiteReader(options, request, site);
       const at = identity.lastIndexOf('@');
       if (at < 0) throw notMapped();
       const issuers = issuerSpellings(identity.slice(at + 1));
@@ -116,16 +100,6 @@ export function registerAliseV1(app: FastifyInstance, { database, verifier, url 
 
 /** Personal data: never for shared caches, whatever the original says. */
 const PRIVATE = { 'cache-control': 'private, no-store', 'x-alise-version': ALISE_VERSION };
-
-/** The key in the query, as the original wants it, or in a header, where it does not end up in logs. */
-function presentedKey(request: FastifyRequest): string | undefined {
-  const { apikey } = request.query as { apikey?: unknown };
-  if (typeof apikey === 'string') return apikey;
-  const header = request.headers['x-api-key'];
-  if (typeof header === 'string') return header;
-  const match = /^(?:Bearer|ApiKey)\s+(\S+)$/i.exec(request.headers.authorization ?? '');
-  return match?.[1];
-}
 
 /** The issuer as it came, and once more decoded where that gives a URL: some proxies and clients encode twice. */
 function issuerSpellings(iss: string): string[] {
@@ -182,8 +156,9 @@ function printIdentity({ subject, issuer, displayName, lastSeen }: LinkedIdentit
   };
 }
 
-/** The bodies of FastAPI that ALISE's clients know. */
-export const printAliseError: ErrorPrinter = (error, _request, reply) => {
+/** The bodies of FastAPI that ALISE's clients know; API v2 speaks RFC 9457. */
+export const printAliseError: ErrorPrinter = (error, request, reply) => {
+  if (request.url.startsWith('/api/v2/')) return printProblem(error, request, reply);
   const { status, code, message } = toHttpFailure(error);
   if (code === 'not-authenticated') return void reply.code(403).send({ detail: message });
   const detail =
