@@ -195,7 +195,7 @@ describe('wake-ups', () => {
       there += 1;
     });
     await expect.poll(() => there).toBe(1);
-    await sql`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'weft wake-ups'`.execute(
+    await sql`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'weft wake-ups' and datname = current_database()`.execute(
       database.sql,
     );
     await expect.poll(() => there, { timeout: 5_000 }).toBe(2);

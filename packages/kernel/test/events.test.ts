@@ -287,7 +287,7 @@ describe('GET /.weft/events', () => {
       rest = (rest + chunk.toString('latin1')).slice(-200);
     });
     socket.resume();
-    await expect.poll(() => closed, { timeout: 5_000 }).toBe(true);
+    await expect.poll(() => closed, { timeout: 10_000 }).toBe(true);
     expect(rest).toContain('slow_consumer');
   });
 });

@@ -362,7 +362,7 @@ describe('completion and leases', () => {
     for (let round = 0; round < 5; round++) {
       await pause(20);
       await sql`select pg_terminate_backend(pid) from pg_stat_activity
-        where pid <> pg_backend_pid() and application_name like 'weft%'`.execute(db.database.sql);
+        where pid <> pg_backend_pid() and datname = current_database()`.execute(db.database.sql);
     }
     await expect.poll(() => waiting(queue), { timeout: 20_000 }).toBe(0);
     expect(ran).toBeGreaterThanOrEqual(200);

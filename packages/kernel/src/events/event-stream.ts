@@ -25,6 +25,8 @@ const PING_MILLISECONDS = 15_000;
 const UNSENT_BYTES = 1024 * 1024;
 /** A consumer of a replay that takes nothing for this long is slow, too. */
 const STALLED_MILLISECONDS = 30_000;
+/** How long the last frames may take to leave before the connection is cut. */
+const FAREWELL_MILLISECONDS = 5_000;
 const LONGEST_TIMER_MILLISECONDS = 2 ** 31 - 1;
 
 /** Writes one caller's stream until it, its token or the server ends. */
@@ -106,7 +108,7 @@ export function openEventStream(options: EventStreamOptions): { bye(reason: ByeR
     end();
     response.end();
     // Whoever does not read would keep the connection for ever.
-    setTimeout(() => response.destroy(), 1_000).unref();
+    setTimeout(() => response.destroy(), FAREWELL_MILLISECONDS).unref();
   }
 
   function end(): void {
