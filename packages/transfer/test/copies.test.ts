@@ -65,7 +65,7 @@ describe('a copy', () => {
       source: `${service.source.origin}${path}`,
       credential: 'none',
       overwrite: 'F',
-      requirechecksumverification: 'true',
+      requirechecksumverification: 'false',
     });
     expect(
       service.source.requests.every(({ headers }) => headers.authorization === 'Bearer source-token'),

@@ -293,7 +293,7 @@ class Attempt {
 
   async #copyOnce(mode: CopyMode, sizeBytes: number | undefined): Promise<void> {
     const { signal, settings, onProgress } = this.#deps;
-    const { parameters, verifyChecksum, jobId, fileId, retry, scitag } = this.#file;
+    const { parameters, jobId, fileId, retry, scitag } = this.#file;
     const seconds =
       parameters.timeoutSeconds ??
       settings.minimum_timeout_seconds + Math.ceil((settings.seconds_per_mib * (sizeBytes ?? 0)) / 1_048_576);
@@ -304,7 +304,6 @@ class Attempt {
         source: this.#source,
         destination: this.#destination,
         overwrite: this.#mayOverwrite(),
-        requireChecksum: verifyChecksum === 'b',
         streams: parameters.streams ?? 1,
         scitag,
         clientInfo: `job-id=${jobId};file-id=${fileId};retry=${retry}`,
