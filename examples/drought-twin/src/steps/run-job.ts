@@ -3,7 +3,7 @@ import { createComputeClient } from '@weft/compute/client';
 import type { Placement } from '@weft/orchestrator/client';
 import { readJournal } from '../run-journal.ts';
 import type { Scene } from '../scene.ts';
-import { type Step, StepFailure } from '../tour.ts';
+import { type Component, type Step, StepFailure } from '../tour.ts';
 import type { Launch } from './deploy-twin.ts';
 
 export type Pod = Placement['attempts'][number]['pods'][number] & { readonly site: string };
@@ -27,9 +27,8 @@ export async function runJob(scene: Scene, launch: Launch, step: Step): Promise<
   const log = await Promise.race([following, sleep(1000, '', { ref: false })]);
 
   if (deployment.status !== 'CREATE_COMPLETE') {
-    throw new StepFailure(
-      `the deployment is ${deployment.status}: ${deployment.statusReason ?? 'no reason given'}`,
-    );
+    const reason = deployment.statusReason ?? 'no reason given';
+    throw new StepFailure(`the deployment is ${deployment.status}: ${reason}`, blamed(reason));
   }
   step.equal('deployment', deployment.status, 'CREATE_COMPLETE', 'orchestrator');
   const { attempts } = await launch.orchestrator.placement(launch.uuid);
@@ -108,6 +107,13 @@ async function firstPod(launch: Launch, signal: AbortSignal): Promise<Pod | unde
     await sleep(100);
   }
   return undefined;
+}
+
+/** The orchestrator begins a reason with the component that gave it: `datalake: POST /rules/: …`. */
+function blamed(reason: string): Component | undefined {
+  return (['datalake', 'transfer', 'storage', 'identity'] as const).find((name) =>
+    reason.startsWith(`${name}:`),
+  );
 }
 
 function lastLine(text: string): string {
