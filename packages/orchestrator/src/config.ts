@@ -104,6 +104,11 @@ export const configSchema = z.strictObject({
         .describe('How long after the job its output datasets may appear in the datalake'),
     })
     .prefault({}),
+  outage_seconds: z
+    .int()
+    .positive()
+    .default(3_600)
+    .describe('How long the datalake may be away before deployments that wait for it fail'),
   step_attempts: z
     .int()
     .positive()

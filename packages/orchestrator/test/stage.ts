@@ -9,13 +9,14 @@ import {
   startTestDatabase,
   type TestIssuer,
 } from '@weft/kernel/testing';
-import type { FastifyInstance } from 'fastify';
+import { type FastifyInstance, fastify } from 'fastify';
 import type { z } from 'zod';
 import { createOrchestratorClient, type OrchestratorClient } from '../src/client.ts';
 import { configSchema, type OrchestratorConfig, orchestrator } from '../src/index.ts';
 import { type FakeDatalake, startFakeDatalake } from './fake-datalake.ts';
 import { type FakeSite, startFakeSite } from './fake-site.ts';
 import { type Asked, fakeTokens } from './fake-tokens.ts';
+import { listen } from './listen.ts';
 
 export const URL_OF_OURS = 'https://orchestrator.test';
 const SCOPES = 'openid profile offline_access';
@@ -30,6 +31,9 @@ export interface Stage {
   readonly context: ComponentContext<OrchestratorConfig>;
   /** What `exchange`, `refresh` and `own` were asked for. */
   readonly asked: Asked[];
+  /** An address for `callback`, and what was posted there. */
+  readonly callback: string;
+  readonly callbacks: Record<string, unknown>[];
   /** What `worker-process.ts` needs to run the daemons on the same database. */
   readonly workerArgument: string;
   /** A token for our audience. */
@@ -45,6 +49,13 @@ export async function setStage(
   options: { peersTellEvents?: boolean } = {},
 ): Promise<Stage> {
   const test = await startTestDatabase({ migrations: { orchestrator: orchestrator.migrations } });
+  const callbacks: Record<string, unknown>[] = [];
+  const callbackApp = fastify();
+  callbackApp.post<{ Body: Record<string, unknown> }>('/callback', async ({ body }) => {
+    callbacks.push(body);
+    return {};
+  });
+  const callbackUrl = await listen(callbackApp);
   const events = options.peersTellEvents === true ? test : undefined;
   const [datalake, hpc, cloud, issuer] = await Promise.all([
     startFakeDatalake(events),
@@ -65,7 +76,7 @@ export async function setStage(
   });
   const asked: Asked[] = [];
   const secretKey = randomBytes(32);
-  const origins = [datalake.url, hpc.url, cloud.url];
+  const origins = [datalake.url, hpc.url, cloud.url, callbackUrl];
   const context = {
     ...createTestContext({
       test,
@@ -100,6 +111,8 @@ export async function setStage(
     cloud,
     context,
     asked,
+    callbacks,
+    callback: `${callbackUrl}/callback`,
     workerArgument: JSON.stringify({
       connection: { ...test.target.connection, password: test.target.connection?.password.reveal() },
       config,
@@ -119,7 +132,7 @@ export async function setStage(
     stopDaemons,
     close: async () => {
       await stopDaemons();
-      await Promise.all([app.close(), datalake.close(), hpc.close(), cloud.close()]);
+      await Promise.all([callbackApp.close(), app.close(), datalake.close(), hpc.close(), cloud.close()]);
       await test.stop();
     },
   };

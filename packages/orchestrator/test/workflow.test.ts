@@ -140,6 +140,21 @@ describe('a deployment of the twin', () => {
     await expect.poll(count, { timeout: 5_000 }).toBe(0);
   });
 
+  it('is told to the callback of the request, to its deletion', async () => {
+    const { uuid } = await ends(await alice.create({ template, parameters, callback: stage.callback }));
+    const last = () => stage.callbacks.at(-1);
+    await expect.poll(last, { timeout: 5_000 }).toMatchObject({
+      uuid,
+      status: 'CREATE_COMPLETE',
+      task: 'NONE',
+      outputs: { site: 'hpc' },
+      createdBy: { subject: 'alice' },
+    });
+    expect(last()).not.toHaveProperty('links');
+    await alice.delete(uuid);
+    await expect.poll(last, { timeout: 10_000 }).toMatchObject({ uuid, status: 'DELETE_COMPLETE' });
+  });
+
   it('waits until the rule is OK', async () => {
     stage.datalake.firstState = 'REPLICATING';
     const { uuid } = await alice.create({ template, parameters });

@@ -142,11 +142,15 @@ async function fail(
       case 'submitting':
         return await failOver(tx, orchestra, deployment, 'PROVIDER_DOWN', reason);
       case 'deleting':
-        await move(tx, orchestra, deployment, 'delete-failed', { status_reason: reason });
-        return await note(tx, orchestra, deployment, `deletion failed: ${reason}`);
+        return await failDeletion(tx, orchestra, deployment, reason);
       // A job that may be running is never given up because its site does not answer (brief interlink 3.4, 9).
       case 'running':
         break;
+      // The datalake is the same for every provider: worth more patience than a site.
+      case 'staging':
+      case 'publishing':
+        if (isDown(error) && failures * LONGEST_PAUSE_SECONDS < orchestra.config.outage_seconds) break;
+        return await giveUp(tx, orchestra, deployment, isDown(error) ? 'PROVIDER_DOWN' : 'INTERNAL', reason);
       default:
         return await giveUp(tx, orchestra, deployment, isDown(error) ? 'PROVIDER_DOWN' : 'INTERNAL', reason);
     }
@@ -199,6 +203,16 @@ async function giveUp(
   await setResources(tx, deployment.id, 'ERROR');
   await scheduleCleanUp(tx, orchestra, deployment.id);
   await note(tx, orchestra, moved, `failed (${failureClass}): ${reason}`);
+}
+
+async function failDeletion(
+  tx: Tx<OrchestratorTables>,
+  orchestra: Orchestra,
+  deployment: Deployment,
+  reason: string,
+): Promise<void> {
+  const moved = await move(tx, orchestra, deployment, 'delete-failed', { status_reason: reason });
+  if (moved !== undefined) await note(tx, orchestra, moved, `deletion failed: ${reason}`);
 }
 
 /**

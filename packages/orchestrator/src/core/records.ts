@@ -49,6 +49,16 @@ export async function scheduleStep(
   ]);
 }
 
+/** Lets the waiting steps of several deployments run now. */
+export async function hurrySteps(
+  tx: AnyTx,
+  orchestra: Orchestra,
+  deploymentIds: readonly string[],
+): Promise<void> {
+  const jobs = deploymentIds.map((deploymentId) => ({ payload: { deploymentId }, key: deploymentId }));
+  await enqueue(tx, orchestra.wakeUps, advanceQueue, jobs);
+}
+
 export async function scheduleCleanUp(tx: AnyTx, orchestra: Orchestra, deploymentId: string): Promise<void> {
   await enqueue(tx, orchestra.wakeUps, cleanUpQueue, [{ payload: { deploymentId }, key: deploymentId }]);
 }

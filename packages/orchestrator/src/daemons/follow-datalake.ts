@@ -4,7 +4,7 @@ import { type CloudEvent, followEvents } from '@weft/kernel/events';
 import type { GuardedFetch } from '@weft/kernel/http';
 import { DATALAKE_SCOPES } from '../core/delegations.ts';
 import type { Orchestra } from '../core/orchestra.ts';
-import { scheduleStep } from '../core/records.ts';
+import { hurrySteps } from '../core/records.ts';
 import type { OrchestratorTables } from '../db/schema.ts';
 
 /** Hurries deployments that wait for a rule. The event is a hint: the step asks the datalake for the rule's state. */
@@ -40,5 +40,9 @@ async function hurryStaging(
     .where('orchestrator.rules.rule_id', 'in', ids)
     .where('orchestrator.deployments.phase', '=', 'staging')
     .execute();
-  for (const { id } of waiting) await scheduleStep(tx, orchestra, id);
+  await hurrySteps(
+    tx,
+    orchestra,
+    waiting.map(({ id }) => id),
+  );
 }

@@ -3,7 +3,7 @@ import type { Tx } from '@weft/kernel/database';
 import { type CloudEvent, followEvents } from '@weft/kernel/events';
 import type { GuardedFetch } from '@weft/kernel/http';
 import type { Orchestra } from '../core/orchestra.ts';
-import { scheduleStep } from '../core/records.ts';
+import { hurrySteps } from '../core/records.ts';
 import type { OrchestratorTables } from '../db/schema.ts';
 
 /** Hurries deployments whose pods have changed; one follower a site. The event is a hint: the step asks the site. */
@@ -50,5 +50,9 @@ async function hurryRunning(
     .where('orchestrator.pods.name', 'in', names)
     .where('orchestrator.deployments.phase', '=', 'running')
     .execute();
-  for (const { id } of waiting) await scheduleStep(tx, orchestra, id);
+  await hurrySteps(
+    tx,
+    orchestra,
+    waiting.map(({ id }) => id),
+  );
 }
