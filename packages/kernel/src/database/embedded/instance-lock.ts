@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describeError, ExitError } from '../../errors/index.ts';
@@ -19,7 +19,10 @@ const TEMPORARY_FAILURE = 75;
  */
 export function lockInstance(dataFolder: string, runFolder: string): InstanceLock {
   const owner = join(runFolder, 'instance.pid');
-  const lock = new DatabaseSync(join(runFolder, 'instance.lock'), { timeout: 0 });
+  const file = join(runFolder, 'instance.lock');
+  const lock = new DatabaseSync(file, { timeout: 0 });
+  // Whoever may read it may lock it. By path: to open and close the file here would drop a lock that this process holds.
+  chmodSync(file, 0o600);
   try {
     lock.exec('begin exclusive');
   } catch (cause) {

@@ -9,7 +9,7 @@ import type { DatabaseConnection } from '../connection.ts';
 import { serverAccount } from './account.ts';
 import { copyBinaries, installedBinaries, runInPlace } from './binaries.ts';
 import { ensureCluster, SERVER_DATABASE, SERVER_USER } from './cluster.ts';
-import { writeWhole } from './files.ts';
+import { isErrno, writeWhole } from './files.ts';
 import { type EmbeddedFolders, prepareFolders } from './folders.ts';
 import { lockInstance } from './instance-lock.ts';
 import { type Kept, startKept } from './keeper.ts';
@@ -124,8 +124,16 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<E
     };
   } catch (error) {
     lock.release();
-    throw error;
+    throw isErrno(error, 'ENOSPC') ? diskFull(folders.data, error) : error;
   }
+}
+
+function diskFull(folder: string, cause?: unknown): ExitError {
+  return new ExitError(
+    74,
+    `The disk of ${folder} is full. Make room and start again, or choose another --data.`,
+    { cause },
+  );
 }
 
 /** How another process of the instance reaches the running server. @throws {ExitError} 69 when none was started here. */
@@ -195,10 +203,7 @@ async function untilReady(
     .slice(-3)
     .join(' ');
   if (reason.includes('No space left')) {
-    throw new ExitError(
-      74,
-      `The disk of ${folders.data} is full: PostgreSQL cannot start. Make room and start again.`,
-    );
+    throw diskFull(folders.data);
   }
   throw new ExitError(70, `PostgreSQL does not start (${reason || 'no reason given'}). More in ${logFile}.`);
 }
