@@ -3,9 +3,7 @@ import { join } from 'node:path';
 import type { ComponentContext } from '@weft/kernel/component';
 import { ensureJobAccount } from './backends/account.ts';
 import type { BackEnd } from './backends/back-end.ts';
-import { chooseConfinement } from './backends/confinement/choose.ts';
-import { ensureRuntime } from './backends/runtime.ts';
-import { sandbox } from './backends/sandbox/sandbox.ts';
+import { openBackEnd } from './backends/open-back-end.ts';
 import type { ComputeConfig, SiteConfig } from './config.ts';
 import type { Account } from './shim/job-file.ts';
 
@@ -50,19 +48,12 @@ async function openSite(context: ComputeContext, config: SiteConfig): Promise<Si
     await mkdir(config.scratch.folder, { recursive: true, mode: 0o770 });
     if (account) await chown(config.scratch.folder, account.uid, account.gid);
   }
-  const runtime = await ensureRuntime(config.workFolder ?? context.dataFolder);
   const log = context.log.child({ site: config.name });
   const noticeFile = join(workFolder, 'notice');
-  const { network } = config;
-  const confinement = await chooseConfinement({
-    wanted: config.confinement,
-    account,
-    pod: { nodeBinary: runtime.nodeBinary, network },
-    workFolder,
-    log,
-  });
-  const backEnd = sandbox({ confinement, runtime, network, noticeFile, log });
-  log.info({ backEnd: backEnd.name, confinement: confinement.name }, 'site opened');
+  const runtimeFolder = config.workFolder ?? context.dataFolder;
+  const backEnd = await openBackEnd({ site: config, account, workFolder, runtimeFolder, noticeFile, log });
+  const { confinement } = await backEnd.fingerprint();
+  log.info({ backEnd: backEnd.name, confinement }, 'site opened');
   return { config, backEnd, account, workFolder, noticeFile };
 }
 

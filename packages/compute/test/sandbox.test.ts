@@ -21,7 +21,7 @@ async function startSandbox(wanted: ConfinementName) {
   const pod = { nodeBinary: runtime.nodeBinary, network: 'host' } as const;
   const confinement = await chooseConfinement({ wanted, account, pod, workFolder, log });
   const make = () =>
-    sandbox({ confinement, runtime, network: 'host', noticeFile: join(workFolder, 'notice'), log });
+    sandbox({ confinement, runtime, network: 'host', noticeFile: join(workFolder, 'notice') });
   return { backEnd: make(), restarted: async () => make(), workFolder, account };
 }
 

@@ -16,6 +16,8 @@ export interface ChooseOptions {
   wanted: 'auto' | ConfinementName;
   /** That jobs run under; `undefined` for our own, which then is not root. */
   account: Account | undefined;
+  /** Whether the shim, too, runs under it (a batch system starts it so), and not as root. */
+  shimIsAccount?: boolean;
   pod: Omit<ConfinedPod, 'name'>;
   /** Where the folders of jobs lie: what works there is what counts. */
   workFolder: string;
@@ -46,13 +48,17 @@ export async function chooseConfinement(options: ChooseOptions): Promise<Confine
   );
 }
 
-async function candidates({ wanted, account }: ChooseOptions): Promise<Confinement[]> {
+async function candidates({ wanted, account: owner, shimIsAccount }: ChooseOptions): Promise<Confinement[]> {
+  const account = shimIsAccount ? undefined : owner;
+  const self = owner ?? { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
   const [bwrap, unshare, setpriv] = await Promise.all(['bwrap', 'unshare', 'setpriv'].map(findProgram));
   const all: Confinement[] = [
     ...(bwrap !== undefined && (account === undefined || setpriv !== undefined)
       ? [bubblewrap(bwrap, setpriv ?? '', account)]
       : []),
-    ...(unshare !== undefined && setpriv !== undefined ? [namespaces({ unshare, setpriv }, account)] : []),
+    ...(unshare !== undefined && setpriv !== undefined
+      ? [namespaces({ unshare, setpriv }, account ?? self, account !== undefined)]
+      : []),
     unconfined(account),
   ];
   return all.filter(({ name }) => wanted === 'auto' || wanted === name);
@@ -87,7 +93,11 @@ async function tryConfinement(confinement: Confinement, options: ChooseOptions):
       await writeFile(join(folder, 'private/arguments'), argumentsFile, { mode: 0o600 });
     const started = runContainer(
       folder,
-      argumentsFile === undefined ? run : { ...run, argumentsFile: 'private/arguments' },
+      {
+        ...run,
+        ...(argumentsFile === undefined ? {} : { argumentsFile: 'private/arguments' }),
+        ...(options.shimIsAccount && options.account ? { account: options.account } : {}),
+      },
       () => undefined,
     );
     const timer = setTimeout(() => started.kill(), 10_000);

@@ -69,9 +69,9 @@ process.execve(file, [program, ...args], environment);`;
  */
 export function namespaces(
   programs: { unshare: string; setpriv: string },
-  account: Account | undefined,
+  account: Account,
+  asRoot: boolean,
 ): Confinement {
-  const own = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
   return {
     name: 'namespaces',
     confine(container, pod): ConfinedRun {
@@ -101,18 +101,24 @@ export function namespaces(
           argv: [
             programs.unshare,
             ...['--mount', '--pid', '--ipc', '--uts', '--fork', '--kill-child'],
-            ...(account === undefined ? ['--user', '--map-root-user'] : []),
+            ...(asRoot ? [] : ['--user', '--map-root-user']),
             ...(pod.network === 'none' ? ['--net'] : []),
             '--',
             ...['/bin/sh', '-c', BUILD_ROOT, 'confine', NEW_ROOT, container.workingDirectory],
             ...steps.flat(),
             '--',
-            ...(account === undefined
-              ? [
-                  ...[programs.unshare, '--user', `--map-user=${own.uid}`, `--map-group=${own.gid}`, '--'],
+            ...(asRoot
+              ? becomeAccount(programs.setpriv, account)
+              : [
+                  ...[
+                    programs.unshare,
+                    '--user',
+                    `--map-user=${account.uid}`,
+                    `--map-group=${account.gid}`,
+                    '--',
+                  ],
                   ...[programs.setpriv, '--bounding-set=-all', '--inh-caps=-all', '--no-new-privs', '--'],
-                ]
-              : becomeAccount(programs.setpriv, account)),
+                ]),
             ...['/usr/local/bin/node', '-e', ENTER, '--'],
             ...container.command,
           ],

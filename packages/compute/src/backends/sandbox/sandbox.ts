@@ -5,7 +5,6 @@ import { mkdir } from 'node:fs/promises';
 import { cpus, hostname, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { WeftError } from '@weft/kernel/errors';
-import type { Logger } from '@weft/kernel/telemetry';
 import { z } from 'zod';
 import { createOnce } from '../../shim/durable-files.ts';
 import { logFile, START_MARKER, type StartMarker } from '../../shim/job-file.ts';
@@ -21,7 +20,6 @@ export interface SandboxOptions {
   network: 'host' | 'none';
   /** Touched by shims when something has changed. */
   noticeFile: string;
-  log: Logger;
 }
 
 const handleSchema = z.object({ host: z.string() });
