@@ -192,7 +192,7 @@ async function* fileLines(
   for await (const { guid, ...file } of rows) {
     yield {
       ...file,
-      guid: guid?.toUpperCase() ?? null,
+      guid: guid?.replaceAll('-', '').toUpperCase() ?? null,
       events: null,
       ...(long ? { lumiblocknr: null } : {}),
     };
