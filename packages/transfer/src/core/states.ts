@@ -38,13 +38,6 @@ export const TERMINAL_FILE_STATES = [
   'FAILED',
   'CANCELED',
 ] as const satisfies readonly FileState[];
-export const TERMINAL_JOB_STATES = [
-  'FINISHED',
-  'FINISHEDDIRTY',
-  'FAILED',
-  'CANCELED',
-] as const satisfies readonly JobState[];
-
 /** From a state to the states that may follow it. */
 export const FILE_TRANSITIONS: Readonly<Record<FileState, readonly FileState[]>> = {
   TOKEN_PREP: ['STAGING', 'SUBMITTED', 'FAILED', 'CANCELED'],
@@ -70,12 +63,6 @@ export const FILE_TRANSITIONS: Readonly<Record<FileState, readonly FileState[]>>
 export const JOB_FAILED_REASON =
   'One or more files failed. Please have a look at the details for more information';
 export const CANCELED_REASON = 'Job canceled by the user';
-
-export function isTerminalJob(state: JobState): boolean {
-  return TERMINAL_JOBS.has(state);
-}
-
-const TERMINAL_JOBS: ReadonlySet<JobState> = new Set(TERMINAL_JOB_STATES);
 
 /** The files of a job as the job's state depends on them. */
 export interface FileOfJob {
