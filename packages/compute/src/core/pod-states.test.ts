@@ -21,8 +21,8 @@ test('however a pod moves, it comes to an end and never runs twice', () => {
       let state: PodState = 'accepted';
       const path: PodState[] = [state];
       for (const choice of choices) {
-        const next = TRANSITIONS[state];
-        const chosen = next[choice % Math.max(1, next.length)];
+        const next: readonly PodState[] = TRANSITIONS[state];
+        const chosen: PodState | undefined = next[choice % Math.max(1, next.length)];
         if (chosen === undefined) break;
         state = chosen;
         path.push(state);
