@@ -8,7 +8,10 @@ import { missingScopes } from './core/accounts/issuer.ts';
 import { provision } from './core/accounts/provision.ts';
 import { connectFts } from './core/conveyor/fts.ts';
 import { startCleanRules } from './daemons/clean-rules.ts';
+import { startDeleteReplicas } from './daemons/delete-replicas.ts';
+import { startEraseDids } from './daemons/erase-dids.ts';
 import { startEvaluateRules } from './daemons/evaluate-rules.ts';
+import { startFoldUsage } from './daemons/fold-usage.ts';
 import { startFollowTransfers } from './daemons/follow-transfers.ts';
 import { startInjectRules } from './daemons/inject-rules.ts';
 import { startPollTransfers } from './daemons/poll-transfers.ts';
@@ -39,6 +42,9 @@ export const datalake = defineComponent({
     { name: 'inject-rules', start: startInjectRules },
     { name: 'clean-rules', start: startCleanRules },
     { name: 'repair-rules', start: startRepairRules },
+    { name: 'delete-replicas', start: startDeleteReplicas },
+    { name: 'erase-dids', start: startEraseDids },
+    { name: 'fold-usage', start: startFoldUsage },
     {
       name: 'submit-transfers',
       start: (lake) => {

@@ -45,7 +45,11 @@ export interface TestLake {
 }
 
 export async function startTestLake(
-  options: { fts?: FastifyInstance; config?: Partial<Record<keyof DatalakeConfig, unknown>> } = {},
+  options: {
+    fts?: FastifyInstance;
+    storages?: Record<string, FastifyInstance>;
+    config?: Partial<Record<keyof DatalakeConfig, unknown>>;
+  } = {},
 ): Promise<TestLake> {
   const test = await startTestDatabase({ migrations: { datalake: datalake.migrations } });
   const issuer = await createTestIssuer();
@@ -80,7 +84,7 @@ export async function startTestLake(
     exchange: () => Promise.reject(new Error('the datalake exchanges nothing')),
     refresh: () => Promise.reject(new Error('the datalake refreshes nothing')),
   };
-  const fetch = fetchInto(options.fts ? { [URL_OF_FTS]: options.fts } : {});
+  const fetch = fetchInto({ ...options.storages, ...(options.fts ? { [URL_OF_FTS]: options.fts } : {}) });
   const lake: Lake = createTestContext({ test, config, verifier: issuer.verifier, tokens, fetch });
   await datalake.prepare?.(lake);
   const [listener] = await datalake.listeners(lake);

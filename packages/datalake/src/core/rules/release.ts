@@ -34,6 +34,10 @@ export async function releaseLocks(tx: Tx, lake: Lake, release: Release): Promis
       order by l.did_id, l.rse_id limit ${limit ?? null}),
     freed as (
       update datalake.replicas r set lock_cnt = r.lock_cnt - 1, updated_at = now(),
+        -- A copy under way may still be written: the reaper waits until it has surely ended.
+        delete_after = case when exists (
+          select from datalake.requests q
+          where (q.did_id, q.rse_id) = (r.did_id, r.rse_id) and q.state <> 'QUEUED') then now() + interval '5 minutes' end,
         state = case when r.lock_cnt = 1 and r.state = 'COPYING' and r.requested_at is not null then 'UNAVAILABLE' else r.state end,
         tombstone = case
           when r.lock_cnt > 1 then null
