@@ -12,9 +12,9 @@ export interface Answer {
 }
 
 // Exactly these, without a charset: the client compares the whole header (brief rucio-api 8.1).
-export const JSON_TYPE = 'application/json';
-export const LINES_TYPE = 'application/x-json-stream';
-export const TEXT_TYPE = 'text/html; charset=utf-8';
+const JSON_TYPE = 'application/json';
+const LINES_TYPE = 'application/x-json-stream';
+const TEXT_TYPE = 'text/html; charset=utf-8';
 
 /** One JSON value. */
 export function json(value: unknown, status = 200): Answer {

@@ -17,10 +17,7 @@ const STATUS_OF_CLASS: Readonly<Record<string, number>> = {
 };
 
 /** What the client may see of an error: never text of the database, never a stack. */
-export function wireError(
-  error: unknown,
-  requestId: string,
-): { status: number; name: string; message: string } {
+function wireError(error: unknown, requestId: string): { status: number; name: string; message: string } {
   if (error instanceof WeftError) {
     const status = STATUS_OF_CLASS[error.code] ?? error.status;
     return { status, name: error.code, message: error.message };

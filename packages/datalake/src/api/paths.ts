@@ -62,7 +62,7 @@ export function comparePatterns(a: PathPattern, b: PathPattern): number {
 }
 
 /** `quote_plus` undone. */
-export function decodeSegment(text: string): string {
+function decodeSegment(text: string): string {
   try {
     return decodeURIComponent(text.replaceAll('+', ' '));
   } catch (cause) {

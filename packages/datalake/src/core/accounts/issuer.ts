@@ -61,7 +61,7 @@ async function issuerOfJwt(lake: Lake, token: string, wantedAccount: string | un
 }
 
 /** `SUB=<sub>, ISS=<iss>`, the spelling of upstream. */
-export function identityOfPrincipal(principal: Principal): string {
+function identityOfPrincipal(principal: Principal): string {
   return `SUB=${principal.subject}, ISS=${principal.issuer}`;
 }
 

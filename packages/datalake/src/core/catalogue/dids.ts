@@ -13,7 +13,7 @@ export async function getDid(connection: Sql, did: DidName): Promise<DidRow> {
   return row;
 }
 
-export function didNotFound(did: DidName): WeftError {
+function didNotFound(did: DidName): WeftError {
   return new WeftError('not-found', 'DataIdentifierNotFound', `Data identifier '${didText(did)}' not found`);
 }
 

@@ -64,7 +64,7 @@ export async function ownToken(
 }
 
 /** `davs://127.0.0.12:8082/rucio/x` → `https://127.0.0.12:8082`, or the bare host as upstream has it. */
-export function audienceOfStorage(url: string, kind: 'origin' | 'host'): string {
+function audienceOfStorage(url: string, kind: 'origin' | 'host'): string {
   const { protocol, host, hostname } = new URL(url);
   if (kind === 'host') return hostname;
   return `${protocol === 'davs:' || protocol === 'https:' ? 'https' : 'http'}://${host}`;

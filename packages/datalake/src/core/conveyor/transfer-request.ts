@@ -1,5 +1,4 @@
-import type { ProtocolRow, RequestRow } from '../../db/schema.ts';
-import type { Rse } from '../rses/topology.ts';
+import type { RequestRow } from '../../db/schema.ts';
 
 /** A request with what is needed to hand it over. */
 export interface PlannedRequest extends RequestRow {
@@ -9,13 +8,6 @@ export interface PlannedRequest extends RequestRow {
   source_url: string;
   dest_url: string;
   submission_id: string;
-}
-
-/** One end of a transfer. */
-export interface End {
-  rse: Rse;
-  protocol: ProtocolRow;
-  url: string;
 }
 
 /** Schemes that can be copied into each other (brief rucio-daemons 3.15); every other one only into itself. */

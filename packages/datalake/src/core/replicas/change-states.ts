@@ -57,7 +57,7 @@ export async function changeReplicaStates(
   );
 }
 
-export function replicaNotFound(did: DidName, rse: string): WeftError {
+function replicaNotFound(did: DidName, rse: string): WeftError {
   return new WeftError('not-found', 'ReplicaNotFound', `No replica of ${didText(did)} at ${rse}.`);
 }
 

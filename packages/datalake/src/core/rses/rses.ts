@@ -5,7 +5,7 @@ import { checkName } from '../names.ts';
 import { loadTopology, topologyChanged } from './topology.ts';
 
 /** Columns of their own; everything else in `RSE_SETTINGS` is descriptive and lives in `settings`. */
-export const RSE_COLUMNS = [
+const RSE_COLUMNS = [
   'rse_type',
   'deterministic',
   'volatile',
@@ -15,7 +15,7 @@ export const RSE_COLUMNS = [
   'availability_delete',
 ] as const;
 
-export const RSE_SETTINGS = [
+const RSE_SETTINGS = [
   'city',
   'region_code',
   'country_name',

@@ -49,7 +49,7 @@ export async function evaluateContentChanges(lake: Lake): Promise<'more' | 'idle
 }
 
 /** Neighbouring changes of one action go together. */
-export function runsOfSameAction<C extends { action: string }>(changes: readonly C[]): C[][] {
+function runsOfSameAction<C extends { action: string }>(changes: readonly C[]): C[][] {
   const runs: C[][] = [];
   for (const change of changes) {
     const last = runs.at(-1);
