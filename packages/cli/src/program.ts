@@ -1,4 +1,5 @@
-import { Command, Option } from 'commander';
+import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+import packageJson from '../package.json' with { type: 'json' };
 import { COMPONENT_NAMES } from './components.ts';
 import { defaultDataFolder } from './data-folder.ts';
 
@@ -6,6 +7,7 @@ import { defaultDataFolder } from './data-folder.ts';
 export function createProgram(): Command {
   const program = new Command('weft')
     .description('The infrastructure of a digital twin engine in one program')
+    .version(packageJson.version, '--version', 'print the version')
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'weft: ')) })
     .showHelpAfterError('(see weft --help)');
@@ -85,6 +87,59 @@ export function createProgram(): Command {
       (await import('./commands/client-config.ts')).clientConfig(client, options),
     );
 
+  const config = () =>
+    new Option(
+      '--config <file>',
+      'weft.yaml of a production instance, instead of the embedded server of --data',
+    );
+
+  program
+    .command('backup')
+    .description('write everything in the database into one file; may run under load')
+    .argument('<file>', 'made by this command; the keys go to <file>.keys')
+    .addOption(data())
+    .addOption(config())
+    .addOption(json())
+    .action(async (file, options) => (await import('./commands/backup.ts')).backup(file, options));
+
+  program
+    .command('restore')
+    .description('restore a backup into an empty instance or database')
+    .argument('<file>', 'what weft backup wrote')
+    .addOption(data())
+    .addOption(config())
+    .addOption(json())
+    .action(async (file, options) => (await import('./commands/backup.ts')).restore(file, options));
+
+  program
+    .command('doctor')
+    .description('look at this machine, and say how to mend what is missing')
+    .addOption(data())
+    .addOption(portBase())
+    .addOption(json())
+    .action(async (options) => (await import('./commands/doctor.ts')).doctor(options));
+
+  const configuration = program
+    .command('config')
+    .description('the configuration: its schema, and as it is understood');
+  configuration
+    .command('schema')
+    .description('JSON Schema of weft.yaml, for editors')
+    .action(async () => (await import('./commands/config.ts')).configSchema());
+  configuration
+    .command('show')
+    .description('the configuration with defaults and overrides filled in and secrets left out')
+    .addOption(data())
+    .option('--config <file>', 'a weft.yaml; default: that of the instance')
+    .addOption(json())
+    .action(async (options) => (await import('./commands/config.ts')).configShow(options));
+
+  program
+    .command('completion')
+    .description('a script that completes this command in your shell')
+    .addArgument(new Argument('<shell>').choices(['bash', 'zsh', 'fish']))
+    .action(async (shell) => (await import('./commands/completion.ts')).completion(shell, program));
+
   program
     .command('demo')
     .description('start everything and run the example twin end to end')
@@ -116,7 +171,7 @@ export function createProgram(): Command {
 function parsePort(text: string): number {
   const port = Number(text);
   if (!Number.isInteger(port) || port < 1024 || port > 65_000) {
-    throw new Error(`--port-base must be a port between 1024 and 65000, not ${text}.`);
+    throw new InvalidArgumentError(`It must be a port between 1024 and 65000.`);
   }
   return port;
 }

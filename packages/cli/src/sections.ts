@@ -95,7 +95,7 @@ function identitySection({ ports, endpoints, subjectOf, secretFileOf, cliKey }: 
           { audience: endpoints.datalake, scopes: ['openid', 'profile'], offline: true },
           ...computes.map((audience) => ({
             audience,
-            scopes: ['openid', 'profile', ...computeScopes, ...storageScopes],
+            scopes: ['openid', 'profile', 'wlcg.groups', ...computeScopes, ...storageScopes],
             offline: true,
           })),
         ],

@@ -22,14 +22,7 @@ const storageSectionSchema = z.object({ instances: z.array(z.looseObject({ site:
 /** Starts components as the configuration file says; what `weft serve` and the children of `weft up` run. */
 export async function serveComponents(names: readonly string[], options: ServeOptions) {
   const file = readConfigurationFile(options.config, process.env);
-  const known = new Set<string>([...Object.keys(settingsSchema.shape), ...COMPONENT_NAMES]);
-  for (const key of Object.keys(file)) {
-    if (known.has(key)) continue;
-    throw new ExitError(
-      78,
-      `${options.config} is not valid.\n${key}: there is no such section. Known: ${[...known].join(', ')}.`,
-    );
-  }
+  refuseUnknownSections(file, options.config);
   const settings = parseConfiguration(settingsSchema, file, { source: options.config });
   const components: ConfiguredComponent[] = [];
   for (const name of names) {
@@ -39,6 +32,17 @@ export async function serveComponents(names: readonly string[], options: ServeOp
     components.push(await configureComponent(name, sectionOf(name, file, options), options.config));
   }
   return startComponents(settings, components, options.role);
+}
+
+/** @throws {ExitError} 78 for a key at the top level that nothing reads. */
+export function refuseUnknownSections(file: Record<string, unknown>, source: string): void {
+  const known = new Set<string>([...Object.keys(settingsSchema.shape), ...COMPONENT_NAMES]);
+  const odd = Object.keys(file).find((key) => !known.has(key));
+  if (odd === undefined) return;
+  throw new ExitError(
+    78,
+    `${source} is not valid.\n${odd}: there is no such section. Known: ${[...known].join(', ')}.`,
+  );
 }
 
 function sectionOf(name: ComponentName, file: Record<string, unknown>, options: ServeOptions): unknown {

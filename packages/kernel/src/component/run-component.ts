@@ -23,6 +23,7 @@ import { registerEventRoutes } from '../events/index.ts';
 import { createGuardedFetch, createListener } from '../http/index.ts';
 import { createLogger, createMetrics, type Logger, type Metrics } from '../telemetry/index.ts';
 import type { Component, ComponentContext, Daemon, ListenerDefinition } from './component.ts';
+import { connectionsOf, reachDatabase } from './database-target.ts';
 import type { Settings } from './settings.ts';
 
 export type Role = 'services' | 'mover';
@@ -32,8 +33,9 @@ export interface ConfiguredComponent {
   readonly name: Component['name'];
   readonly migrations: string;
   prepare(base: ProcessBase): Promise<void>;
-  listen(base: ProcessBase): Promise<RunningListener[]>;
-  startDaemons(base: ProcessBase, role: Role): Promise<Daemon[]>;
+  /** Puts what it has opened into `opened` at once, so that it can be closed when another one fails. */
+  listen(base: ProcessBase, opened: RunningListener[]): Promise<void>;
+  startDaemons(base: ProcessBase, role: Role, started: Daemon[]): Promise<void>;
 }
 
 /** What the components of one process share. */
@@ -79,13 +81,17 @@ export function configured<Schema extends ZodType>(
     name: component.name,
     migrations: component.migrations,
     prepare: async (base) => component.prepare?.(contextOf(base)),
-    listen: async (base) => {
+    listen: async (base, opened) => {
       const definitions = await component.listeners(contextOf(base));
-      return Promise.all(definitions.map((definition) => openListener(base, component.name, definition)));
+      await all(definitions, async (definition) => {
+        opened.push(await openListener(base, component.name, definition));
+      });
     },
-    startDaemons: async (base, role) => {
+    startDaemons: async (base, role, started) => {
       const mine = component.daemons.filter((daemon) => (daemon.role ?? 'services') === role);
-      return Promise.all(mine.map((daemon) => daemon.start(contextOf(base))));
+      await all(mine, async (daemon) => {
+        started.push(await daemon.start(contextOf(base)));
+      });
     },
   };
 }
@@ -109,8 +115,18 @@ export async function startComponents(
       readFileSync(file, 'utf8'),
     ),
   });
-  const database = await openDatabase({ ...connectionOf(settings), log, applicationName: `weft-${role}` });
-  const wakeUps = createWakeUps({ ...connectionOf(settings), log });
+  const server = await reachDatabase(settings, log);
+  const { target } = server;
+  const database = await openDatabase({
+    ...target,
+    log,
+    applicationName: `weft-${role}`,
+    maxConnections: connectionsOf(settings),
+  }).catch(async (error: unknown) => {
+    await server.stop();
+    throw error;
+  });
+  const wakeUps = createWakeUps({ ...target, log });
   const verifier = createTokenVerifier({
     issuers: settings.issuers.map((issuer) => ({
       issuer: issuer.issuer,
@@ -133,6 +149,7 @@ export async function startComponents(
     await wakeUps.close();
     await fetch.close();
     await database.close();
+    await server.stop();
   };
 
   const listeners: RunningListener[] = [];
@@ -144,14 +161,12 @@ export async function startComponents(
   };
   try {
     await migrateKernel(database);
-    for (const component of components) await migrate(database, component.name, component.migrations);
+    await all(components, ({ name, migrations }) => migrate(database, name, migrations));
     if (role === 'services') {
-      for (const component of components) {
-        await component.prepare(base);
-        listeners.push(...(await component.listen(base)));
-      }
+      await all(components, (component) => component.prepare(base));
+      await all(components, (component) => component.listen(base, listeners));
     }
-    for (const component of components) daemons.push(...(await component.startDaemons(base, role)));
+    await all(components, (component) => component.startDaemons(base, role, daemons));
   } catch (error) {
     await stop();
     throw error;
@@ -159,18 +174,10 @@ export async function startComponents(
   return { listeners, stop };
 }
 
-function connectionOf(settings: Settings) {
-  const { database } = settings;
-  if ('url' in database) return { url: database.url, maxConnections: database.connections };
-  return {
-    connection: {
-      host: database.socket_folder,
-      user: database.user,
-      database: database.database,
-      password: new Secret(readFileSync(database.password_file, 'utf8').trim()),
-    },
-    maxConnections: database.connections,
-  };
+/** Does `work` for all at once; waits for every one before the first failure is told, so that none goes on alone. */
+async function all<Item>(items: readonly Item[], work: (item: Item) => Promise<unknown>): Promise<void> {
+  const results = await Promise.allSettled(items.map(work));
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
 }
 
 function createContext<Config>(

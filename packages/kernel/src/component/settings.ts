@@ -9,6 +9,7 @@ export const settingsSchema = z.object({
     .describe('Folder for files: sockets, logs, keys, caches. Durable state is in the database.'),
   database: z
     .union([
+      z.literal('embedded').describe('A private PostgreSQL in data_folder, for one host'),
       z.strictObject({
         url: z
           .string()
