@@ -86,21 +86,36 @@ export async function startFakeDatalake(events?: EventSource): Promise<FakeDatal
       return await reply.type('application/x-json-stream').send(lines.map((line) => `${line}\n`).join(''));
     },
   );
+  app.get('/accounts/whoami', async () => ({ account: 'alice' }));
   app.get('/rses/:source/distances/:destination', async () => []);
-  app.post<{ Body: { dids: { scope: string; name: string }[]; rse_expression: string; comment: string } }>(
-    '/rules/',
-    async ({ body }, reply) => {
-      const made = body.dids.map(({ scope, name }) => ({
-        id: randomBytes(16).toString('hex'),
-        did: `${scope}:${name}`,
-        rse_expression: body.rse_expression,
-        comments: body.comment,
-        state: fake.firstState,
-      }));
-      fake.rules.push(...made);
-      return await reply.code(201).send(made.map(({ id }) => id));
-    },
-  );
+  app.post<{
+    Body: {
+      dids: { scope: string; name: string }[];
+      rse_expression: string;
+      copies: number;
+      comment: string;
+    };
+  }>('/rules/', async ({ body }, reply) => {
+    const wanted = body.dids.map(({ scope, name }) => `${scope}:${name}`);
+    const same = fake.rules.find(
+      (rule) => wanted.includes(rule.did) && rule.rse_expression === body.rse_expression,
+    );
+    if (same) {
+      const ExceptionMessage = `Duplicate rule for ${same.did}`;
+      return await reply.code(409).send({ ExceptionClass: 'DuplicateRule', ExceptionMessage });
+    }
+    const made = wanted.map((did) => ({
+      id: randomBytes(16).toString('hex'),
+      account: 'alice',
+      copies: body.copies,
+      did,
+      rse_expression: body.rse_expression,
+      comments: body.comment,
+      state: fake.firstState,
+    }));
+    fake.rules.push(...made);
+    return await reply.code(201).send(made.map(({ id }) => id));
+  });
   app.get<{ Params: { id: string } }>('/rules/:id', async ({ params }, reply) => {
     const rule = fake.rules.find(({ id }) => id === params.id);
     return (

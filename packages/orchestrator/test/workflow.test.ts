@@ -244,6 +244,21 @@ describe('deletion', () => {
     expect(stage.datalake.rules).toEqual([]);
   });
 
+  it('of a deployment leaves the rule of its inputs to another one that shares it', async () => {
+    stage.hpc.outcome = { phase: 'Running' };
+    const first = await alice.create({ template, parameters });
+    await expect.poll(() => stage.hpc.created.length, { timeout: 5_000 }).toBe(1);
+    const second = await alice.create({ template, parameters });
+    await expect.poll(() => stage.hpc.created.length, { timeout: 5_000 }).toBe(2);
+    expect(stage.datalake.rules).toHaveLength(1);
+    await alice.delete(first.uuid);
+    await expect.poll(async () => await gone(first.uuid), { timeout: 10_000 }).toBe(404);
+    expect(stage.datalake.rules).toHaveLength(1);
+    await alice.delete(second.uuid);
+    await expect.poll(async () => await gone(second.uuid), { timeout: 10_000 }).toBe(404);
+    expect(stage.datalake.rules).toEqual([]);
+  });
+
   it('of a complete deployment leaves its results alone', async () => {
     const { uuid } = await ends(await alice.create({ template, parameters }));
     await alice.delete(uuid);

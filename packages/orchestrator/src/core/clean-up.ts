@@ -1,6 +1,7 @@
 import type { Tx } from '@weft/kernel/database';
 import { WeftError } from '@weft/kernel/errors';
 import type { Job } from '@weft/kernel/work';
+import { sql } from 'kysely';
 import type { Deployment, OrchestratorTables, Pod, Rule } from '../db/schema.ts';
 import { type Orchestra, providerNamed } from './orchestra.ts';
 import { isEnd } from './phases.ts';
@@ -80,7 +81,9 @@ export async function removeInputRules(
   for (const rule of rules.filter(isWanted)) {
     const id = rule.rule_id;
     if (id === null) continue;
-    await ignoreAbsence(() => orchestra.datalake(deployment.id).deleteRule(id));
+    if (!rule.shared && !(await bequeath(orchestra, rule, id))) {
+      await ignoreAbsence(() => orchestra.datalake(deployment.id).deleteRule(id));
+    }
     await orchestra.database
       .withTables<OrchestratorTables>()
       .deleteFrom('orchestrator.rules')
@@ -88,6 +91,20 @@ export async function removeInputRules(
       .where('mark', '=', rule.mark)
       .execute();
   }
+}
+
+/** Makes another deployment that shares the rule its owner; false when there is none. */
+async function bequeath({ database }: Orchestra, rule: Rule, id: string): Promise<boolean> {
+  const heirs = await sql<{ mark: string }>`
+    update orchestrator.rules as heir set shared = false
+    from (
+      select deployment_id, mark from orchestrator.rules
+      where rule_id = ${id} and shared and deployment_id <> ${rule.deployment_id}
+      order by state_since limit 1 for update
+    ) as next
+    where heir.deployment_id = next.deployment_id and heir.mark = next.mark
+    returning heir.mark`.execute(database.sql);
+  return heirs.rows.length > 0;
 }
 
 async function ignoreAbsence(call: () => Promise<void>): Promise<void> {

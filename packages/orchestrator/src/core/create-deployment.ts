@@ -7,6 +7,7 @@ import {
   DATALAKE_SCOPES,
   type DelegationRequest,
   exchangeAll,
+  groupScopes,
   SITE_SCOPES,
   stagingScopes,
   storeDelegations,
@@ -50,7 +51,11 @@ export async function createDeployment(
 
   const group = chooseGroup(caller.groups, request.userGroup, orchestra.config.default_group);
   const plan = planDeployment(request.template, request.parameters);
-  const siteScopes = [...SITE_SCOPES, ...(needsData(plan) ? stagingScopes(caller) : [])];
+  const siteScopes = [
+    ...SITE_SCOPES,
+    ...groupScopes(caller),
+    ...(needsData(plan) ? stagingScopes(caller) : []),
+  ];
   const delegations = await exchangeAll(
     orchestra,
     subjectToken,

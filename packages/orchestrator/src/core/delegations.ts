@@ -23,6 +23,11 @@ export const DATALAKE_SCOPES = ['openid', 'profile'];
 export const SITE_SCOPES = ['compute.read', 'compute.create', 'compute.cancel'];
 export const CANCEL_SCOPES = ['compute.read', 'compute.cancel'];
 
+/** The caller's groups go along where the caller's token has them: a site accounts a pod to its virtual organisation. */
+export function groupScopes(caller: Principal): string[] {
+  return [...caller.scopes].filter((scope) => scope.startsWith('wlcg.groups'));
+}
+
 /**
  * What a site needs beside, to stage a pod's data for its user: it exchanges the token once more, for the datalake and
  * for storages, and an exchange never widens.

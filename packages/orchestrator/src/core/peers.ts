@@ -30,6 +30,12 @@ export interface RuleState {
   readonly error: string | undefined;
 }
 
+export interface MadeRule {
+  readonly id: string;
+  /** It was there before. */
+  readonly shared: boolean;
+}
+
 /** The datalake, as one user sees it. Errors are `WeftError`s: `not-found`, `forbidden`, `unavailable`, … */
 export interface Datalake {
   /** Where the files of these DIDs (collections are expanded) have available replicas. */
@@ -39,7 +45,8 @@ export interface Datalake {
   exists(did: string): Promise<boolean>;
   /** The rule with this mark on the DID, if there is one. */
   findRule(did: string, mark: string): Promise<RuleState | undefined>;
-  makeRule(rule: NewRule): Promise<string>;
+  /** Makes the rule, or finds the one that the user has already for the same files, place and number of copies. */
+  makeRule(rule: NewRule): Promise<MadeRule>;
   /** Undefined when there is no such rule (any more). */
   rule(id: string): Promise<RuleState | undefined>;
   /** No error when it is gone already. */

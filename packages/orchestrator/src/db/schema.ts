@@ -80,6 +80,8 @@ interface RuleTable {
   did: string;
   rse_expression: string;
   rule_id: string | null;
+  /** The user had this rule already: it is not ours to delete. */
+  shared: Generated<boolean>;
   state: string | null;
   state_since: Time;
 }

@@ -26,6 +26,9 @@ const replicaLineSchema = z.object({
 
 const ruleSchema = z.object({
   id: z.string(),
+  account: z.string(),
+  rse_expression: z.string(),
+  copies: z.number(),
   state: z.string(),
   comments: z.string().nullish(),
   error: z.string().nullish(),
@@ -34,6 +37,7 @@ const ruleSchema = z.object({
   locks_stuck_cnt: z.number().nullish(),
 });
 
+const whoamiSchema = z.object({ account: z.string() });
 const distanceSchema = z.array(z.object({ distance: z.number().nullish() }));
 const errorSchema = z.object({ ExceptionClass: z.string(), ExceptionMessage: z.string() });
 
@@ -81,6 +85,21 @@ export function rucioDatalake({ url, fetch, token }: RucioOptions): Datalake {
     }
   }
 
+  const rulesOf = async (did: string) =>
+    await lines(ruleSchema, await request('GET', `/dids/${pathOf(did)}/rules`));
+
+  /** The rule that stands in the way of an equal one of the same account. */
+  async function sameRule({ did, rseExpression, copies }: NewRule): Promise<string> {
+    const { account } = whoamiSchema.parse(await (await request('GET', '/accounts/whoami')).json());
+    const same = (await rulesOf(did)).find(
+      (rule) => rule.account === account && rule.rse_expression === rseExpression && rule.copies === copies,
+    );
+    // It may have gone in between: asked again, the datalake will make it.
+    if (same === undefined)
+      throw new WeftError('unavailable', 'rule-changing', `the rule for ${did} is changing`);
+    return same.id;
+  }
+
   return {
     async replicas(dids) {
       // An unknown DID is an empty answer to the next call; here it is an error with its name.
@@ -102,16 +121,21 @@ export function rucioDatalake({ url, fetch, token }: RucioOptions): Datalake {
       return answer !== undefined;
     },
     async findRule(did, mark) {
-      const rules = await lines(ruleSchema, await request('GET', `/dids/${pathOf(did)}/rules`));
-      const ours = rules.find((rule) => rule.comments === mark);
+      const ours = (await rulesOf(did)).find((rule) => rule.comments === mark);
       return ours === undefined ? undefined : stateOf(ours);
     },
     async makeRule(rule) {
-      const response = await request('POST', '/rules/', ruleBody(rule));
+      let response: Response;
+      try {
+        response = await request('POST', '/rules/', ruleBody(rule));
+      } catch (error) {
+        if (!(error instanceof WeftError) || error.code !== 'DuplicateRule') throw error;
+        return { id: await sameRule(rule), shared: true };
+      }
       const [id] = z.array(z.string()).parse(await response.json());
       if (id === undefined)
         throw new WeftError('upstream', 'no-rule-id', 'datalake: POST /rules/ gave no id');
-      return id;
+      return { id, shared: false };
     },
     async rule(id) {
       const answer = await orUndefined(() => request('GET', `/rules/${encodeURIComponent(id)}`));

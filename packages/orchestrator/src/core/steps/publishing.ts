@@ -100,8 +100,8 @@ async function ensureRule(orchestra: Orchestra, deployment: Deployment, rule: Ru
   const found = await datalake.findRule(rule.did, rule.mark);
   const wanted = wantedCopies(deployment.plan.jobs.flatMap((job) => job.outputs));
   const plan = wanted.find((_copy, index) => outputMark(deployment, index) === rule.mark)?.rule;
-  const id =
-    found?.id ??
+  const made =
+    found ??
     (await datalake.makeRule({
       did: rule.did,
       rseExpression: rule.rse_expression,
@@ -112,7 +112,7 @@ async function ensureRule(orchestra: Orchestra, deployment: Deployment, rule: Ru
   return await orchestra.database
     .withTables<OrchestratorTables>()
     .updateTable('orchestrator.rules')
-    .set({ rule_id: id })
+    .set({ rule_id: made.id, shared: 'shared' in made && made.shared })
     .where('deployment_id', '=', rule.deployment_id)
     .where('mark', '=', rule.mark)
     .returningAll()

@@ -4,7 +4,7 @@ import type { Outcome } from '../advance.ts';
 import { attemptIsLate, pauseSeconds } from '../attempt-clock.ts';
 import { DeploymentFailure, onDatalake, ProviderFailure } from '../failures.ts';
 import { type Orchestra, providerNamed } from '../orchestra.ts';
-import type { Datalake, RuleState } from '../peers.ts';
+import type { Datalake, MadeRule, RuleState } from '../peers.ts';
 import { externalInputs } from './placing.ts';
 
 /** A rule may be STUCK for a while, the datalake repairs it; this long, and the provider is given up. */
@@ -87,21 +87,21 @@ async function intendedRules({ database }: Orchestra, deployment: Deployment, rs
   });
 }
 
-/** The state of the rule; made first when there is none with its mark. */
+/** The state of the rule; made, or shared with what the user has already, when there is none with its mark. */
 async function ensureRule(orchestra: Orchestra, datalake: Datalake, rule: Rule): Promise<RuleState> {
   const known =
     rule.rule_id === null ? await datalake.findRule(rule.did, rule.mark) : await datalake.rule(rule.rule_id);
   if (known !== undefined) {
-    if (rule.rule_id === null) await storeRuleId(orchestra, rule, known.id);
+    if (rule.rule_id === null) await storeRule(orchestra, rule, { id: known.id, shared: false });
     return known;
   }
-  if (rule.rule_id !== null) {
+  if (rule.rule_id !== null && !rule.shared) {
     throw new DeploymentFailure(
       'INTERNAL',
       `the rule ${rule.rule_id} for ${rule.did} was deleted by somebody`,
     );
   }
-  const id = await datalake.makeRule({
+  const made = await datalake.makeRule({
     did: rule.did,
     rseExpression: rule.rse_expression,
     copies: 1,
@@ -109,18 +109,16 @@ async function ensureRule(orchestra: Orchestra, datalake: Datalake, rule: Rule):
     mark: rule.mark,
   });
   // Stored before its state is asked, so that an event about the rule finds the deployment.
-  await storeRuleId(orchestra, rule, id);
-  const made = await datalake.rule(id);
-  return (
-    made ?? { id, state: 'REPLICATING', locksOk: 0, locksReplicating: 0, locksStuck: 0, error: undefined }
-  );
+  await storeRule(orchestra, rule, made);
+  const begun = { state: 'REPLICATING', locksOk: 0, locksReplicating: 0, locksStuck: 0, error: undefined };
+  return (await datalake.rule(made.id)) ?? { id: made.id, ...begun };
 }
 
-async function storeRuleId({ database }: Orchestra, rule: Rule, id: string): Promise<void> {
+async function storeRule({ database }: Orchestra, rule: Rule, { id, shared }: MadeRule): Promise<void> {
   await database
     .withTables<OrchestratorTables>()
     .updateTable('orchestrator.rules')
-    .set({ rule_id: id })
+    .set({ rule_id: id, shared })
     .where('deployment_id', '=', rule.deployment_id)
     .where('mark', '=', rule.mark)
     .execute();
