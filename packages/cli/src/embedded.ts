@@ -43,6 +43,9 @@ export const CLIENT_NAMES = [
   'transfer',
   'accounting',
 ] as const;
+/** Users with a password for the issuer's pages, in `<data>/secrets/user-<name>.secret`. */
+const SIGNING_IN = ['user-alice', 'user-admin'];
+
 export const CLI_CLIENT = 'weft-cli';
 
 export function endpointsOf(folder: DataFolder, portBase: number | undefined): Endpoints {
@@ -100,7 +103,7 @@ export async function prepareEmbedded(
   const hosts = ['localhost', '127.0.0.1', '::1', ...new Set(SITES.map(({ host }) => host))];
   await authority.ensureServerCertificate('server', { commonName: 'localhost', hosts: [...new Set(hosts)] });
   ensureSecretFile(path.join(folder.secrets, 'secret.key'), () => randomBytes(32));
-  for (const client of CLIENT_NAMES) ensureSecretFile(secretFile(folder, client), randomSecret);
+  for (const name of [...CLIENT_NAMES, ...SIGNING_IN]) ensureSecretFile(secretFile(folder, name), randomSecret);
   const seed = ensureSecretFile(path.join(folder.secrets, 'instance.id'), () =>
     randomBytes(16).toString('hex'),
   );

@@ -44,11 +44,13 @@ function identitySection({ ports, endpoints, subjectOf, secretFileOf, cliKey }: 
   return {
     listen: listen(ports.issuer),
     url: endpoints.issuer,
-    developmentProfile: true,
+    development_profile: true,
+    registration: { mode: 'open', scopes: storageScopes },
     users: [
       {
         username: 'alice',
         subject: subjectOf('alice'),
+        password_file: secretFileOf('user-alice'),
         name: 'Alice Example',
         email: 'alice@example.org',
         groups: ['/drought'],
@@ -72,6 +74,7 @@ function identitySection({ ports, endpoints, subjectOf, secretFileOf, cliKey }: 
       {
         username: 'admin',
         subject: subjectOf('admin'),
+        password_file: secretFileOf('user-admin'),
         name: 'Administrator',
         groups: ['/admin'],
         scopes: [...userScopes, ...storageScopes, ...computeScopes],
@@ -211,7 +214,7 @@ function computeSection({ endpoints, folder, ports }: Surroundings) {
           slots: site.compute.slots,
           images: { [NODE_IMAGE]: 'builtin:node' },
           storage: { rse: site.rse, url: at.storage },
-          workFolder: folder.site(site.name, 'jobs'),
+          work_folder: folder.site(site.name, 'jobs'),
           scratch: { folder: folder.site(site.name, 'scratch'), mount: '/scratch' },
         },
       ];

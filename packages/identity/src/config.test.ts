@@ -6,7 +6,7 @@ const minimal = { listen: { port: 8440 }, url: 'https://localhost:8440' };
 describe('configuration', () => {
   it('needs no more than an address', () => {
     expect(configSchema.parse(minimal)).toMatchObject({
-      developmentProfile: false,
+      development_profile: false,
       registration: { mode: 'off' },
     });
   });
@@ -14,7 +14,7 @@ describe('configuration', () => {
   it.each(['0.0.0.0', '192.168.1.1', '::'])(
     'refuses the development profile on %s, which others can reach',
     (host) => {
-      const config = { ...minimal, listen: { host, port: 8440 }, developmentProfile: true };
+      const config = { ...minimal, listen: { host, port: 8440 }, development_profile: true };
       expect(() => configSchema.parse(config)).toThrow(/set listen.host to 127.0.0.1/);
       expect(() => configSchema.parse({ ...minimal, community: config })).toThrow(
         /set listen.host to 127.0.0.1/,

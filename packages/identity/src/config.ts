@@ -94,7 +94,7 @@ const clientSchema = z
 const realmShape = {
   listen: listenSchema,
   url: baseUrlSchema.describe('The issuer, byte for byte as in `iss`; at the root of a host'),
-  developmentProfile: z
+  development_profile: z
     .boolean()
     .default(false)
     .describe('Seeded users and the JWT bearer grant of weft-cli; only on loopback'),
@@ -128,12 +128,12 @@ const realmShape = {
 };
 
 const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/;
-const onLoopback = (realm: { developmentProfile: boolean; listen: { host: string } }) =>
-  !realm.developmentProfile || LOOPBACK.test(realm.listen.host);
+const onLoopback = (realm: { development_profile: boolean; listen: { host: string } }) =>
+  !realm.development_profile || LOOPBACK.test(realm.listen.host);
 const LOOPBACK_ONLY = {
   message:
-    'developmentProfile is refused on an address that others can reach: set listen.host to 127.0.0.1, or switch it off',
-  path: ['developmentProfile'],
+    'development_profile is refused on an address that others can reach: set listen.host to 127.0.0.1, or switch it off',
+  path: ['development_profile'],
 };
 
 const realmSchema = z.strictObject(realmShape).refine(onLoopback, LOOPBACK_ONLY);

@@ -28,7 +28,7 @@ export async function provider(
   return {
     listen: { port: 8440 },
     url: ISSUER,
-    developmentProfile: true,
+    development_profile: true,
     users: [
       {
         username: 'alice',

@@ -53,7 +53,7 @@ function describeIssuer({ issuer, config }: Realm) {
     response_types_supported: ['code'],
     response_modes_supported: ['query'],
     grant_types_supported: GRANT_TYPES.filter(
-      (grant) => config.developmentProfile || !DEVELOPMENT_GRANTS.includes(grant),
+      (grant) => config.development_profile || !DEVELOPMENT_GRANTS.includes(grant),
     ),
     subject_types_supported: ['public'],
     id_token_signing_alg_values_supported: [SIGNING_ALGORITHM],

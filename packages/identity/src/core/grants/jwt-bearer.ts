@@ -19,7 +19,7 @@ const SKEW_SECONDS = 5;
 export async function grantJwtBearer(realm: Realm, request: TokenRequest): Promise<TokenGrant> {
   const { client } = request;
   requireGrant(client, 'urn:ietf:params:oauth:grant-type:jwt-bearer');
-  if (!realm.config.developmentProfile)
+  if (!realm.config.development_profile)
     throw oauthError('unsupported_grant_type', 'This grant is part of the development profile.');
   const user = await userOfAssertion(realm, client, requiredParameter(request.parameters, 'assertion'));
 

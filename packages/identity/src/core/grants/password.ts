@@ -12,7 +12,7 @@ export async function grantPassword(
   { client, parameters, scopes, audiences }: TokenRequest,
 ): Promise<TokenGrant> {
   requireGrant(client, 'password');
-  if (!realm.config.developmentProfile)
+  if (!realm.config.development_profile)
     throw oauthError('unsupported_grant_type', 'This grant is part of the development profile.');
   const username = requiredParameter(parameters, 'username');
   const password = requiredParameter(parameters, 'password');
