@@ -2,10 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createRucioClient, type RucioClient, RucioError, WEBDAV_DOMAINS } from '@weft/datalake/client';
-import { createGuardedFetch } from '@weft/kernel/http';
 import { expectEqual, expectMatch } from '../harness/expect.ts';
-import type { Endpoints } from '../harness/instance.ts';
 import type { Peer, Suite } from '../harness/peer.ts';
 import type { Output } from '../harness/tools.ts';
 
@@ -23,7 +20,6 @@ const peer: Peer = {
 
   async quick(suite) {
     const { endpoints } = suite.instance;
-    await describeStorages(suite);
     const rucio = await commandOf(suite);
     const name = `interop-${Date.now()}.bin`;
     const file = path.join(suite.folder, name);
@@ -45,7 +41,7 @@ const peer: Peer = {
       expectMatch((await rucio('rse', 'show', HOME)).stdout, /scheme: davs/, 'protocols');
     });
     await suite.check('upload', async () => {
-      await rucio('upload', '--protocol', 'https', '--rse', HOME, '--scope', SCOPE, file);
+      await rucio('upload', '--rse', HOME, '--scope', SCOPE, file);
       expectMatch(
         (await rucio('did', 'list', `${SCOPE}:interop-*`, '--filter', 'type=all')).stdout,
         new RegExp(did),
@@ -70,7 +66,7 @@ const peer: Peer = {
     await suite.check('download, from the copy', async () => {
       const target = path.join(suite.folder, 'download');
       mkdirSync(target);
-      await rucio('download', '--protocol', 'https', '--rses', AWAY, '--dir', target, did);
+      await rucio('download', '--rses', AWAY, '--dir', target, did);
       const same = readFileSync(path.join(target, SCOPE, name)).equals(readFileSync(file));
       expectEqual(same, true, 'the same bytes');
     });
@@ -135,65 +131,6 @@ async function whenSettled(rucio: Rucio, id: string): Promise<string> {
     if (!/State:\s+REPLICATING/.test(stdout) || tries === 15) return stdout;
     await sleep(1000);
   }
-}
-
-/**
- * RSEs for the sites, unless they are there. The client's WebDAV implementation speaks `https` only, so each storage also has
- * that protocol; between storages `davs` stays.
- */
-async function describeStorages({ instance }: Suite): Promise<void> {
-  const { endpoints } = instance;
-  const admin = await adminClient(endpoints, await instance.token({ user: 'admin' }));
-  const rses = Object.values(endpoints.sites);
-  for (const { rse, storage } of rses) {
-    const { hostname, port } = new URL(storage);
-    const address = {
-      hostname,
-      port: Number(port),
-      prefix: '/rucio',
-      impl: 'rucio.rse.protocols.webdav.Default',
-    };
-    await unlessKnown(admin.addRse(rse));
-    await unlessKnown(admin.addProtocol(rse, { scheme: 'davs', ...address, domains: WEBDAV_DOMAINS }));
-    const second = { read: 2, write: 2, delete: 2 };
-    await unlessKnown(
-      admin.addProtocol(rse, { scheme: 'https', ...address, domains: { lan: second, wan: second } }),
-    );
-    for (const other of rses) if (other.rse !== rse) await admin.setDistance(rse, other.rse, 1);
-    await makePrefix(instance, storage);
-  }
-  await unlessKnown(admin.addScope(SCOPE, 'alice'));
-}
-
-/** The client looks at the prefix before it uploads. */
-async function makePrefix({ endpoints, token }: Suite['instance'], storage: string): Promise<void> {
-  const bearer = await token({ user: 'admin', audience: storage, scope: 'storage.create:/' });
-  const fetch = guardedFetch(endpoints);
-  const response = await fetch(`${storage}/rucio`, {
-    method: 'MKCOL',
-    headers: { authorization: `Bearer ${bearer}` },
-  });
-  if (!response.ok && response.status !== 405) throw new Error(`MKCOL ${storage}/rucio: ${response.status}`);
-}
-
-const guardedFetch = ({ ca, datalake, sites }: Endpoints) =>
-  createGuardedFetch({
-    allowOrigins: [datalake, ...Object.values(sites).map(({ storage }) => storage)],
-    certificateAuthorities: [readFileSync(ca, 'utf8')],
-  });
-
-async function adminClient(endpoints: Endpoints, token: string): Promise<RucioClient> {
-  return createRucioClient({
-    url: endpoints.datalake,
-    token: async () => token,
-    fetch: guardedFetch(endpoints),
-  });
-}
-
-async function unlessKnown(change: Promise<void>): Promise<void> {
-  await change.catch((error: unknown) => {
-    if (!(error instanceof RucioError && error.exceptionClass === 'Duplicate')) throw error;
-  });
 }
 
 export default peer;

@@ -40,7 +40,7 @@ const site = z.strictObject({
     })
     .optional()
     .describe('The storage beside the site: nearest for stage-in, target of stage-out'),
-  workFolder: absolutePath
+  work_folder: absolutePath
     .optional()
     .describe(
       'Where the folders of the jobs lie; default in the data folder. With Slurm: on a shared file system',

@@ -41,7 +41,7 @@ async function openAll(context: ComputeContext): Promise<ReadonlyMap<string, Sit
 }
 
 async function openSite(context: ComputeContext, config: SiteConfig): Promise<Site> {
-  const workFolder = config.workFolder ?? join(context.dataFolder, config.name);
+  const workFolder = config.work_folder ?? join(context.dataFolder, config.name);
   await mkdir(join(workFolder, 'jobs'), { recursive: true, mode: 0o711 });
   const account = await ensureJobAccount(config.account);
   if (config.scratch) {
@@ -50,7 +50,7 @@ async function openSite(context: ComputeContext, config: SiteConfig): Promise<Si
   }
   const log = context.log.child({ site: config.name });
   const noticeFile = join(workFolder, 'notice');
-  const runtimeFolder = config.workFolder ?? context.dataFolder;
+  const runtimeFolder = config.work_folder ?? context.dataFolder;
   const backEnd = await openBackEnd({ site: config, account, workFolder, runtimeFolder, noticeFile, log });
   const { confinement } = await backEnd.fingerprint();
   log.info({ backEnd: backEnd.name, confinement }, 'site opened');

@@ -62,6 +62,13 @@ export function fakePeers() {
           .join('\n'),
       );
     }
+    if (path === '/dids/bulkmeta') {
+      const known = named(body.dids).flatMap(({ name }) => {
+        const file = files.get(name);
+        return file ? [JSON.stringify({ name, bytes: file.bytes, adler32: file.adler32 })] : [];
+      });
+      return text(known.join('\n'));
+    }
     if (path === '/replicas' && method === 'POST') {
       for (const { name, bytes, adler32, state } of named(body.files)) {
         const known = files.get(name);

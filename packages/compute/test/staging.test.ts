@@ -56,13 +56,16 @@ test('data is brought from the nearest storage, results are stored, registered a
   expect(peers.requests).toContain(`GET ${HERE}/rucio/drought/a.csv`);
   expect(peers.requests).toContain(`GET ${FAR}/rucio/drought/b.csv`);
   expect(peers.requests).not.toContain(`GET ${FAR}/rucio/drought/a.csv`);
-  expect(peers.stored.get(`${HERE}/rucio/drought/result.txt`)).toBe('onetwo');
-  expect(peers.files.get('result.txt')).toEqual({
+  expect(peers.stored.get(`${HERE}/rucio/drought/warning-2010-12.result.txt`)).toBe('onetwo');
+  expect(peers.files.get('warning-2010-12.result.txt')).toEqual({
     bytes: 6,
     adler32: adler32('onetwo'),
     replicas: new Map([['HPC-SCRATCH', 'A']]),
   });
-  expect(peers.datasets.get('warning-2010-12')?.sort()).toEqual(['log.txt', 'result.txt']);
+  expect(peers.datasets.get('warning-2010-12')?.sort()).toEqual([
+    'warning-2010-12.log.txt',
+    'warning-2010-12.result.txt',
+  ]);
 });
 
 test('the caller’s token is exchanged for no more than the folders that the data lies in', async () => {
@@ -91,7 +94,7 @@ test('another storage is asked when the nearest fails, and content that is not w
 test('a datalake or storage that is away for a moment costs a moment', async () => {
   peers.add('patient', 'e.csv', 'e', 'HPC-SCRATCH');
   peers.failures.set('GET /rucio/drought/e.csv', 1);
-  peers.failures.set('PUT /rucio/drought/f.txt', 1);
+  peers.failures.set('PUT /rucio/drought/patient-out.f.txt', 1);
   peers.failures.set('POST /dids/drought/patient-out', 1);
   const pod = twin('patient', 'cp /in/e.csv /out/f.txt', {
     'datalake.dte/stage-in': 'drought:patient -> /in',
@@ -99,23 +102,23 @@ test('a datalake or storage that is away for a moment costs a moment', async () 
   });
   await site.alice.create({ pod });
   expect((await until(site.alice, pod, isOver)).phase).toBe('Succeeded');
-  expect(peers.datasets.get('patient-out')).toEqual(['f.txt']);
-  expect(peers.requests.filter((request) => request === `PUT ${HERE}/rucio/drought/f.txt`)).toHaveLength(2);
+  expect(peers.datasets.get('patient-out')).toEqual(['patient-out.f.txt']);
+  expect(
+    peers.requests.filter((request) => request === `PUT ${HERE}/rucio/drought/patient-out.f.txt`),
+  ).toHaveLength(2);
 });
 
-test('results under a name that means something else already fail the pod and overwrite nothing', async () => {
-  peers.add('taken', 'taken.txt', 'theirs', 'HPC-SCRATCH');
+test('a name that means something else already is left alone: the result gets the pod into its name', async () => {
+  peers.add('taken', 'clash.taken.txt', 'theirs', 'HPC-SCRATCH');
   const pod = twin('clash', 'echo ours > /out/taken.txt', {
     'datalake.dte/stage-out': '/out/* -> drought:clash @ HPC-SCRATCH',
   });
   await site.alice.create({ pod });
-  const status = await until(site.alice, pod, isOver);
-  expect(status).toMatchObject({
-    phase: 'Failed',
-    reason: 'StageOutFailed',
-    containers: [{ state: { terminated: { exitCode: 1, reason: 'StageOutFailed' } } }],
-  });
-  expect(peers.stored.get(`${HERE}/rucio/drought/taken.txt`)).toBe('theirs');
+  expect((await until(site.alice, pod, isOver)).phase).toBe('Succeeded');
+  expect(peers.stored.get(`${HERE}/rucio/drought/clash.taken.txt`)).toBe('theirs');
+  const own = `clash.taken.${pod.metadata.uid.slice(0, 8)}.txt`;
+  expect(peers.stored.get(`${HERE}/rucio/drought/${own}`)).toBe('ours\n');
+  expect(peers.datasets.get('clash')).toEqual([own]);
 });
 
 test('a pod whose containers failed stages nothing out', async () => {

@@ -57,7 +57,7 @@ export async function startSite(options: StartSiteOptions = {}) {
         backend: 'sandbox',
         slots: options.slots ?? 2,
         images: { [NODE_IMAGE]: 'builtin:node' },
-        workFolder: join(folder, 'jobs'),
+        work_folder: join(folder, 'jobs'),
         scratch: { folder: join(folder, 'scratch') },
         ...options.site,
       },

@@ -12,7 +12,7 @@ const identitySchema = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('USERPASS'),
     username: z.string().min(1),
-    passwordFile: z.string().describe('File that holds the password, mode 0600'),
+    password_file: z.string().describe('File that holds the password, mode 0600'),
   }),
   z.strictObject({
     type: z.literal('X509'),
@@ -29,11 +29,11 @@ const accountSchema = z.strictObject({
   limits: z
     .array(
       z.strictObject({
-        rseExpression: z.string().min(1),
+        rse_expression: z.string().min(1),
         bytes: z.int().min(-1).describe('-1 is unlimited'),
       }),
     )
-    .default([{ rseExpression: '*', bytes: -1 }])
+    .default([{ rse_expression: '*', bytes: -1 }])
     .describe('Quota over the RSEs of an expression'),
 });
 
@@ -47,17 +47,17 @@ export const configSchema = z.strictObject({
   listen: listenSchema.prefault({ port: 8450 }),
   url: baseUrlSchema.describe('Address that clients use; also the audience of their tokens'),
   audiences: z.array(z.string()).default(['rucio']).describe('Accepted audiences beside `url`'),
-  expectedScope: z.string().default('openid profile').describe('Scopes that a token must carry, by blanks'),
+  expected_scope: z.string().default('openid profile').describe('Scopes that a token must carry, by blanks'),
   accounts: z.array(accountSchema).default([]),
   scopes: z.array(scopeSchema).default([]),
-  tokenLifetimeSeconds: z.int().positive().default(3600).describe('Of the tokens from /auth/userpass'),
+  token_lifetime_seconds: z.int().positive().default(3600).describe('Of the tokens from /auth/userpass'),
   transfer: z
     .strictObject({
       url: baseUrlSchema.describe('The FTS server'),
       audience: z.string().optional().describe('Of the tokens for it; its URL unless given'),
-      filesPerJob: z.int().min(1).max(1000).default(100),
-      pathsPerToken: z.int().min(1).max(100).default(10).describe('Files that share one storage token'),
-      pollSeconds: z
+      files_per_job: z.int().min(1).max(1000).default(100),
+      paths_per_token: z.int().min(1).max(100).default(10).describe('Files that share one storage token'),
+      poll_seconds: z
         .number()
         .positive()
         .default(10)
@@ -65,7 +65,7 @@ export const configSchema = z.strictObject({
     })
     .optional()
     .describe('Without it rules find no way to move files and wait'),
-  storageAudience: z
+  storage_audience: z
     .enum(['origin', 'host'])
     .default('origin')
     .describe(
@@ -74,24 +74,24 @@ export const configSchema = z.strictObject({
   retries: z
     .strictObject({
       attempts: z.int().min(0).default(3).describe('Further attempts of a failed transfer'),
-      delaySeconds: z.number().min(0).default(5).describe('Before the first of them; doubles each time'),
+      delay_seconds: z.number().min(0).default(5).describe('Before the first of them; doubles each time'),
     })
     .prefault({}),
   repair: z
     .strictObject({
-      afterSeconds: z.number().positive().default(7200).describe('A stuck rule is tried again after this'),
-      suspendAfterSeconds: z
+      after_seconds: z.number().positive().default(7200).describe('A stuck rule is tried again after this'),
+      suspend_after_seconds: z
         .number()
         .positive()
         .default(14 * 86400),
     })
     .prefault({}),
-  ruleDeletionDelaySeconds: z
+  rule_deletion_delay_seconds: z
     .number()
     .min(0)
     .default(3600)
     .describe('A rule deleted by its owner lives on for so long'),
-  largeRuleFiles: z
+  large_rule_files: z
     .int()
     .positive()
     .default(10_000)

@@ -33,7 +33,7 @@ export const datalake = defineComponent({
       url: context.config.url,
       options: { printError, bodyLimitBytes: 20 * 1024 * 1024 },
       // The catalogue is open to every account for reading, and so are its events.
-      events: (principal) => missingScopes(principal, context.config.expectedScope).length === 0,
+      events: (principal) => missingScopes(principal, context.config.expected_scope).length === 0,
       routes: (app) => datalakeRoutes(app, context),
     },
   ],
@@ -60,7 +60,7 @@ export const datalake = defineComponent({
       name: 'poll-transfers',
       start: (lake) => {
         const { transfer } = lake.config;
-        return transfer ? startPollTransfers(lake, connectFts(lake, transfer), transfer.pollSeconds) : IDLE;
+        return transfer ? startPollTransfers(lake, connectFts(lake, transfer), transfer.poll_seconds) : IDLE;
       },
     },
   ],

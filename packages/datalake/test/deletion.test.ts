@@ -20,7 +20,7 @@ beforeAll(async () => {
     return reply.code(answer).send();
   });
   lake = await startTestLake({
-    config: { ruleDeletionDelaySeconds: 0 },
+    config: { rule_deletion_delay_seconds: 0 },
     storages: { 'https://127.0.0.12:8082': storage },
   });
   await makeFederation(lake);

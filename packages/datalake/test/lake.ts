@@ -63,7 +63,7 @@ export async function startTestLake(
         name: 'root',
         type: 'SERVICE',
         admin: true,
-        identities: [identity('root'), { type: 'USERPASS', username: 'ddmlab', passwordFile }],
+        identities: [identity('root'), { type: 'USERPASS', username: 'ddmlab', password_file: passwordFile }],
       },
       { name: 'alice', email: 'alice@example.org', identities: [identity('alice')] },
       { name: 'bob', identities: [identity('bob')], limits: [] },

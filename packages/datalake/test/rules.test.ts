@@ -19,7 +19,11 @@ beforeAll(async () => {
   fts = createFtsDouble();
   lake = await startTestLake({
     fts: fts.app,
-    config: { ruleDeletionDelaySeconds: 0, retries: { attempts: 1, delaySeconds: 0 }, largeRuleFiles: 50 },
+    config: {
+      rule_deletion_delay_seconds: 0,
+      retries: { attempts: 1, delay_seconds: 0 },
+      large_rule_files: 50,
+    },
   });
   await makeFederation(lake);
 });

@@ -20,13 +20,14 @@ export async function checkWarnings(scene: Scene, pods: readonly Pod[], step: St
   if (pod === undefined) throw new StepFailure('the deployment has no pod', 'orchestrator');
   const { site } = pod;
   const alice = openRucio(url, instance.tokens('alice', url));
-  const files = await alice.readAll(fileSchema, `/dids/${SCOPE}/${warning}/files`);
-  const names = files.map(({ name }) => name).sort();
+  const listed = await alice.readAll(fileSchema, `/dids/${SCOPE}/${warning}/files`);
+  const files = [...outputsOf(pod, warning, listed)].map(([output, file]) => ({ ...file, output }));
+  const names = files.map(({ output }) => output);
   const table = `drought-${args.issue}.csv`;
   const map = `map-${args.issue}.svg`;
   step.check(
     `${SCOPE}:${warning} holds the table, the map, series and how they were made`,
-    [table, map, 'run.json'].every((suffix) => names.some((name) => name.endsWith(suffix))),
+    [table, map, 'run.json'].every((output) => names.includes(output)),
     `${names.length} files`,
   );
   await followArchiveRule(alice, instance.site('observatory').rse, scene, step);
@@ -37,13 +38,13 @@ export async function checkWarnings(scene: Scene, pods: readonly Pod[], step: St
   };
   const [made, archive] = [at(site), at('observatory')];
   const outputs = new Map<string, Buffer>();
-  for (const { name, adler32: expected } of files) {
+  for (const { name, output, adler32: expected } of files) {
     const [one, other] = await Promise.all([made, archive].map((storage) => download(storage, pathOf(name))));
     if (one === undefined || other === undefined || !one.equals(other) || adler32(one) !== expected) {
       step.check(`${name} is the same at ${site} and at the observatory`, false);
       continue;
     }
-    outputs.set(name, one);
+    outputs.set(output, one);
   }
   step.equal(
     `files identical at ${site}, at the observatory and in the catalogue`,
@@ -52,14 +53,34 @@ export async function checkWarnings(scene: Scene, pods: readonly Pod[], step: St
     'storage',
   );
 
-  const content = (suffix: string): Buffer => {
-    const entry = [...outputs].find(([name]) => name.endsWith(suffix));
-    if (entry === undefined) throw new StepFailure(`there is no ${suffix} among the outputs`, 'compute');
-    return entry[1];
+  const content = (output: string): Buffer => {
+    const bytes = outputs.get(output);
+    if (bytes === undefined) throw new StepFailure(`there is no ${output} among the outputs`, 'compute');
+    return bytes;
   };
   checkNumbers(content(table).toString('utf8'), args.issue, step);
   checkProvenance(content('run.json').toString('utf8'), scene, pods, step);
   return writeToDataFolder(outputs, scene);
+}
+
+/**
+ * What the pod left, by the names that it gave: `run.json` is `warning-2010-12.run.json` in the datalake, or, where an earlier
+ * run had made that one otherwise, `warning-2010-12.run.<pod>.json`.
+ */
+function outputsOf<File extends { readonly name: string }>(
+  pod: Pod,
+  dataset: string,
+  files: readonly File[],
+): Map<string, File> {
+  const outputs = new Map<string, File>();
+  const own = `.${pod.uid.slice(0, 8)}.`;
+  const ofAnyPod = /\.[0-9a-f]{8}(?=\.[a-z]+$)/;
+  for (const file of [...files].sort((a, b) => a.name.localeCompare(b.name))) {
+    const output = file.name.slice(dataset.length + 1).replace(ofAnyPod, '');
+    if (file.name.includes(own) || (!ofAnyPod.test(file.name) && !outputs.has(output)))
+      outputs.set(output, file);
+  }
+  return outputs;
 }
 
 /** The rule that brings the warnings to the observatory: the template's, or else alice makes one. */

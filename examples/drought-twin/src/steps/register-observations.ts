@@ -1,3 +1,4 @@
+import { createStorageClient } from '@weft/storage/client';
 import { z } from 'zod';
 import { checkForeignTokenRefused } from '../foreign-token.ts';
 import type { Instance, Site } from '../instance.ts';
@@ -27,7 +28,15 @@ export async function registerObservations(scene: Scene, step: Step): Promise<vo
   });
 
   const admin = openRucio(url, instance.tokens('admin', url));
-  for (const site of instance.sites) await describeStorage(admin, site);
+  for (const site of instance.sites) {
+    await describeStorage(admin, site);
+    // `rucio upload` looks for the prefix before it writes below it.
+    await createStorageClient({
+      url: site.storage,
+      fetch,
+      token: instance.tokens('admin', site.storage, 'storage.create:/'),
+    }).mkcol(PREFIX);
+  }
   for (const [one, other, distance] of DISTANCES) {
     const path = `/rses/${instance.site(one).rse}/distances/${instance.site(other).rse}`;
     await admin.change('POST', path, { distance, bidirectional: true });
@@ -63,29 +72,43 @@ async function describeStorage(admin: Rucio, { name, rse, storage }: Site): Prom
   for (const [key, value] of Object.entries({ site: name, tier, type: 'DISK' })) {
     await admin.change('POST', `/rses/${rse}/attr/${key}`, { value });
   }
-  await describeProtocol(admin, rse, storage);
+  // Copies between storages go by WebDAV; the rucio command reads and writes files over plain HTTPS.
+  await describeProtocol(admin, rse, storage, 'davs', {
+    lan: { read: 2, write: 2, delete: 1 },
+    wan: { read: 2, write: 2, delete: 1, third_party_copy_read: 1, third_party_copy_write: 1 },
+  });
+  await describeProtocol(admin, rse, storage, 'https', {
+    lan: { read: 1, write: 1, delete: 2 },
+    wan: { read: 1, write: 1, delete: 2 },
+  });
 }
 
 /** The address of the storage; a storage that has moved (other ports) gets its new one. */
-async function describeProtocol(admin: Rucio, rse: string, storage: string): Promise<void> {
+async function describeProtocol(
+  admin: Rucio,
+  rse: string,
+  storage: string,
+  scheme: 'davs' | 'https',
+  domains: Readonly<Record<'lan' | 'wan', Readonly<Record<string, number>>>>,
+): Promise<void> {
   const { hostname, port } = new URL(storage);
   const protocol = {
     hostname,
     port: Number(port),
     prefix: PREFIX,
     impl: 'rucio.rse.protocols.webdav.Default',
-    domains: {
-      lan: { read: 1, write: 1, delete: 1 },
-      wan: { read: 1, write: 1, delete: 1, third_party_copy_read: 1, third_party_copy_write: 1 },
-    },
+    domains,
   };
-  const path = `/rses/${rse}/protocols/davs`;
+  const path = `/rses/${rse}/protocols/${scheme}`;
   if (await admin.change('POST', path, protocol)) return;
   const settingsSchema = z.object({
-    protocols: z.array(z.object({ hostname: z.string(), port: z.number() })),
+    protocols: z.array(z.object({ scheme: z.string(), hostname: z.string(), port: z.number() })),
   });
   const { protocols } = await admin.read(settingsSchema, `/rses/${rse}`);
-  if (protocols.some((known) => known.hostname === hostname && known.port === protocol.port)) return;
+  const isKnown = protocols.some(
+    (known) => known.scheme === scheme && known.hostname === hostname && known.port === protocol.port,
+  );
+  if (isKnown) return;
   await admin.change('DELETE', path);
   await admin.change('POST', path, protocol);
 }
@@ -117,6 +140,7 @@ async function checkCatalogue(
   step.equal('climdiv-pcpn-1934.csv: adler32', checksums.get('climdiv-pcpn-1934.csv'), 'f0be1225');
   const replicas = await alice.readAll(replicaSchema, '/replicas/list', {
     dids: [{ scope: SCOPE, name: container }],
+    schemes: ['davs'],
   });
   const { rse } = instance.site('observatory');
   const expected = new Map(files.map(({ name, path }) => [name, addressOf(instance, path)]));

@@ -28,6 +28,13 @@ export interface RegisteredFile extends DataIdentifier {
   readonly adler32: string;
 }
 
+const knownFileSchema = z.object({
+  name: z.string(),
+  bytes: z.number().nullish(),
+  adler32: z.string().nullish(),
+});
+export type KnownFile = z.output<typeof knownFileSchema>;
+
 /** What staging asks of a datalake, over Rucio's REST interface; in the name of the pod's owner. */
 export interface Datalake {
   /** The files of a DID with their replicas; nothing for a DID that does not exist. */
@@ -38,6 +45,8 @@ export interface Datalake {
   distance(from: string, to: string): Promise<number | undefined>;
   /** Base URL of the RSE's WebDAV door with its prefix. */
   webdavOf(rse: string): Promise<URL>;
+  /** Size and checksum of those of these names that mean something already. */
+  describeFiles(files: readonly DataIdentifier[]): Promise<KnownFile[]>;
   /** Announces files that are being written; the same again is fine, other content under a known name is refused. */
   announceReplicas(rse: string, files: readonly RegisteredFile[]): Promise<void>;
   /** They are there. */
@@ -108,6 +117,11 @@ export function createDatalake(options: {
         );
       }
       return webUrl(`${protocol.scheme}://${protocol.hostname}:${protocol.port}${protocol.prefix}`);
+    },
+    async describeFiles(files) {
+      const dids = files.map(({ scope, name }) => ({ scope, name }));
+      const text = await ask('POST', '/dids/bulkmeta', { dids, plugin: 'DID_COLUMN' });
+      return lines(text).map((line) => knownFileSchema.parse(line));
     },
     async announceReplicas(rse, files) {
       await ask('POST', '/replicas', {

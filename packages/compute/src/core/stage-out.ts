@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { lstat, readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, parse } from 'node:path';
 import { Readable } from 'node:stream';
 import { WeftError } from '@weft/kernel/errors';
 import { createStorageClient } from '@weft/storage/client';
@@ -8,14 +8,17 @@ import { sql } from 'kysely';
 import type { ComputeTables } from '../db/schema.ts';
 import type { ComputeContext, Site } from '../sites.ts';
 import { Adler32 } from './adler32.ts';
-import { createDatalake, type RegisteredFile, webUrl } from './datalake.ts';
+import { createDatalake, type KnownFile, type RegisteredFile, webUrl } from './datalake.ts';
 import { delegatedToken } from './delegation.ts';
 import type { Pod } from './pods.ts';
 import { placePod } from './prepare-job.ts';
 import { matchesPattern, parseStageOut, STAGE_OUT, type StageOut } from './staging-annotations.ts';
 
 interface Result extends RegisteredFile {
+  /** Where the job left it on this machine. */
   readonly file: string;
+  /** The same as the job sees it. */
+  readonly path: string;
 }
 
 /**
@@ -39,15 +42,16 @@ export async function stageOut(
       delegatedToken(context, pod, { for: 'datalake', audience: datalakeUrl, scopes: ['openid', 'profile'] }),
   });
   for (const line of parseStageOut(local.manifest.metadata.annotations[STAGE_OUT])) {
-    const results = await findResults(local.mounts.staging.get(line.folder) ?? local.folder, line);
-    if (results.length === 0) {
+    const found = await findResults(local.mounts.staging.get(line.folder) ?? local.folder, line);
+    if (found.length === 0) {
       throw new WeftError(
         'not-found',
         'no-results',
         `The job left nothing that fits ${line.folder}/${line.pattern}.`,
       );
     }
-    const files = results.map(({ file: _, ...registered }) => registered);
+    const results = withFreeNames(found, await datalake.describeFiles(found), pod.uid);
+    const files = results.map(({ file: _file, path: _path, ...registered }) => registered);
     await rememberFiles(context, pod, line, results);
     await datalake.announceReplicas(line.rse, files);
     const replicas = await datalake.listReplicasAt(line.rse, files);
@@ -92,9 +96,35 @@ async function findResults(folder: string, line: StageOut): Promise<Result[]> {
       checksum.update(chunk);
       bytes += chunk.length;
     }
-    results.push({ scope: line.scope, name, bytes, adler32: checksum.digest(), file });
+    results.push({
+      scope: line.scope,
+      name: registeredName(line.dataset, name),
+      bytes,
+      adler32: checksum.digest(),
+      file,
+      path: `${line.folder}/${name}`,
+    });
   }
   return results;
+}
+
+/** Every run writes a `run.json`: a file carries the name of its dataset, `warning-2010-12.run.json`, unless it does already. */
+function registeredName(dataset: string, file: string): string {
+  return file.startsWith(`${dataset}.`) ? file : `${dataset}.${file}`;
+}
+
+/**
+ * A name in the datalake means one content for ever. What this run made exactly as one before it did is the same file; what
+ * differs gets the pod into its name, `warning-2010-12.run.f3c12844.json`, which is the same again after a crash.
+ */
+function withFreeNames(results: readonly Result[], known: readonly KnownFile[], uid: string): Result[] {
+  const taken = new Map(known.map((file) => [file.name, file]));
+  return results.map((result) => {
+    const same = taken.get(result.name);
+    if (same === undefined || (same.bytes === result.bytes && same.adler32 === result.adler32)) return result;
+    const { dir, name, ext } = parse(result.name);
+    return { ...result, name: join(dir, `${name}.${uid.slice(0, 8)}${ext}`) };
+  });
 }
 
 /** Writes one file, unless the storage has it from an earlier attempt. */
@@ -137,11 +167,11 @@ async function rememberFiles(
 ): Promise<void> {
   await sql`
     insert into compute.staged_files (site, pod_uid, direction, scope, name, path, bytes, adler32, rse, dataset)
-    select ${pod.site}, ${pod.uid}, 'out', ${line.scope}, f.name, ${line.folder} || '/' || f.name, f.bytes, f.adler32,
+    select ${pod.site}, ${pod.uid}, 'out', ${line.scope}, f.name, f.path, f.bytes, f.adler32,
            ${line.rse}, ${line.dataset}
     from unnest(
-      ${results.map(({ name }) => name)}::text[], ${results.map(({ bytes }) => bytes)}::bigint[],
-      ${results.map(({ adler32 }) => adler32)}::text[]
-    ) as f (name, bytes, adler32)
+      ${results.map(({ name }) => name)}::text[], ${results.map(({ path }) => path)}::text[],
+      ${results.map(({ bytes }) => bytes)}::bigint[], ${results.map(({ adler32 }) => adler32)}::text[]
+    ) as f (name, path, bytes, adler32)
     on conflict do nothing`.execute(context.database.sql);
 }

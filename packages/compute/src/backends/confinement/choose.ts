@@ -44,7 +44,7 @@ export async function chooseConfinement(options: ChooseOptions): Promise<Confine
   throw new ExitError(
     78,
     `No confinement for jobs works in ${options.workFolder} (${failures.join('; ') || `${options.wanted} is not installed`}). ` +
-      'Mend: install bubblewrap, or set compute.sites[].workFolder to a folder that the account of the jobs may enter.',
+      'Mend: install bubblewrap, or set compute.sites[].work_folder to a folder that the account of the jobs may enter.',
   );
 }
 

@@ -40,7 +40,7 @@ async function issuerOfJwt(lake: Lake, token: string, wantedAccount: string | un
       const reason = cause instanceof WeftError ? cause.message : 'the token cannot be verified';
       throw new WeftError('unauthenticated', 'CannotAuthenticate', `${REFUSED}: ${reason}`, { cause });
     });
-  const missing = missingScopes(principal, config.expectedScope);
+  const missing = missingScopes(principal, config.expected_scope);
   if (missing.length > 0) {
     throw new WeftError(
       'unauthenticated',
@@ -124,7 +124,7 @@ async function issuerOfOwnToken(lake: Lake, token: string): Promise<Issuer> {
     identityType: row.identity_type,
     expiresAt: row.expires_at,
     audience: ['rucio'],
-    scopes: lake.config.expectedScope.split(' '),
+    scopes: lake.config.expected_scope.split(' '),
   };
 }
 

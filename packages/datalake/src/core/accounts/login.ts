@@ -40,7 +40,7 @@ export async function loginWithPassword(
     );
   }
   const token = `${account}-${given.username}-${given.appId ?? 'unknown'}-${randomBytes(16).toString('hex')}`;
-  const expiresAt = new Date(Date.now() + lake.config.tokenLifetimeSeconds * 1000);
+  const expiresAt = new Date(Date.now() + lake.config.token_lifetime_seconds * 1000);
   await sql`
     with expired as (delete from datalake.tokens where expires_at < now())
     insert into datalake.tokens (digest, account, identity, identity_type, expires_at)

@@ -40,8 +40,8 @@ async function provisionAccounts(tx: Tx, { accounts }: DatalakeConfig): Promise<
   const limits = accounts.flatMap(({ name, limits }) => limits.map((limit) => ({ account: name, ...limit })));
   await sql`
     insert into datalake.account_global_limits (account, rse_expression, bytes)
-    select account, "rseExpression", bytes from jsonb_to_recordset(${JSON.stringify(limits)}::jsonb)
-      as g (account text, "rseExpression" text, bytes bigint)
+    select account, rse_expression, bytes from jsonb_to_recordset(${JSON.stringify(limits)}::jsonb)
+      as g (account text, rse_expression text, bytes bigint)
     on conflict (account, rse_expression) do update set bytes = excluded.bytes, updated_at = now()`.execute(
     tx,
   );
@@ -74,7 +74,7 @@ async function readIdentities({ config, database }: Lake): Promise<ProvisionedId
             password_hash: null,
           };
         }
-        const password = await readPassword(given.passwordFile, name);
+        const password = await readPassword(given.password_file, name);
         const known = hashes.get(given.username);
         const hash = known && (await verifyPassword(password, known)) ? known : await hashPassword(password);
         return {
@@ -91,12 +91,12 @@ async function readIdentities({ config, database }: Lake): Promise<ProvisionedId
 
 async function readPassword(file: string, account: string): Promise<string> {
   const text = await readFile(file, 'utf8').catch((cause: unknown) => {
-    throw new ExitError(78, `datalake.accounts (${account}): the passwordFile ${file} cannot be read.`, {
+    throw new ExitError(78, `datalake.accounts (${account}): the password_file ${file} cannot be read.`, {
       cause,
     });
   });
   if (text.trim() === '')
-    throw new ExitError(78, `datalake.accounts (${account}): the passwordFile ${file} is empty.`);
+    throw new ExitError(78, `datalake.accounts (${account}): the password_file ${file} is empty.`);
   return text.trim();
 }
 

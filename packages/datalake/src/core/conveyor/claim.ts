@@ -60,7 +60,7 @@ async function claimQueued(tx: Tx, lake: Lake): Promise<Submission[]> {
   if (queued.length === 0) return [];
   const topology = await loadTopology(tx);
   const facts = new Map(queued.map((row) => [row.id, row]));
-  const jobs = new JobPacker(lake.config.transfer?.filesPerJob ?? 1);
+  const jobs = new JobPacker(lake.config.transfer?.files_per_job ?? 1);
   const routes: { id: string; route: Route; submission: string }[] = [];
   const impossible: { id: string; state: string; reason: string }[] = [];
   for (const request of await readSources(

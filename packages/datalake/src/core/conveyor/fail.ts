@@ -33,7 +33,7 @@ const archive = (from: ReturnType<typeof sql>) => sql`
  */
 export async function failRequests(tx: Tx, lake: Lake, failures: readonly Failure[]): Promise<void> {
   if (failures.length === 0) return;
-  const { attempts, delaySeconds } = lake.config.retries;
+  const { attempts, delay_seconds } = lake.config.retries;
   const { rows } = await sql<{ previous_attempt_id: string }>`
     with ${failuresOf(failures)},
     retried as (
@@ -45,7 +45,7 @@ export async function failRequests(tx: Tx, lake: Lake, failures: readonly Failur
       lease_until = null, submitted_at = null, started_at = null, polled_at = null, updated_at = now(),
       failed_sources = case when r.source_rse_id is null then r.failed_sources else r.failed_sources || r.source_rse_id end,
       -- Doubling, with jitter, so that what failed together does not come back together.
-      run_after = now() + make_interval(secs => ${delaySeconds} * power(2, r.retry_count) * (0.5 + random()))
+      run_after = now() + make_interval(secs => ${delay_seconds} * power(2, r.retry_count) * (0.5 + random()))
     from retried r join failures f using (id) where q.id = r.id
     returning q.previous_attempt_id`.execute(tx);
   const retried = new Set(rows.map(({ previous_attempt_id }) => previous_attempt_id));

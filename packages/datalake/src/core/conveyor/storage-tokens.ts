@@ -13,7 +13,7 @@ export async function mintStorageTokens(
 ): Promise<Map<string, FileTokens>> {
   const tokens = new Map<string, FileTokens>();
   const chunks: PlannedRequest[][] = [];
-  const size = lake.config.transfer?.pathsPerToken ?? 1;
+  const size = lake.config.transfer?.paths_per_token ?? 1;
   for (const group of Map.groupBy(requests.filter(needsTokens), storagesOf).values()) {
     for (let start = 0; start < group.length; start += size) chunks.push(group.slice(start, start + size));
   }
@@ -56,7 +56,7 @@ export async function ownToken(
   const [first] = urls;
   if (first === undefined) throw new RangeError('a storage token needs a path');
   return await lake.tokens.own({
-    audience: audienceOfStorage(first, lake.config.storageAudience),
+    audience: audienceOfStorage(first, lake.config.storage_audience),
     scopes: urls.flatMap((url) =>
       actions.map((action) => `storage.${action}:${decodeURI(new URL(url).pathname)}`),
     ),

@@ -132,7 +132,7 @@ export const NO_SOURCE =
 async function isLarge(tx: Tx, lake: Lake, wish: NewRule, did: DidRow): Promise<boolean> {
   if (did.did_type === 'FILE') return false;
   const { length } = await measureDid(tx, did, 'FILE');
-  return length * wish.copies >= lake.config.largeRuleFiles;
+  return length * wish.copies >= lake.config.large_rule_files;
 }
 
 async function insertRule(tx: Tx, wish: NewRule, did: DidRow): Promise<string> {

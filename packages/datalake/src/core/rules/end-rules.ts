@@ -38,7 +38,7 @@ export async function expireRule(
   }
   await sql`
     update datalake.rules set
-      expires_at = least(expires_at, now() + make_interval(secs => ${lake.config.ruleDeletionDelaySeconds})),
+      expires_at = least(expires_at, now() + make_interval(secs => ${lake.config.rule_deletion_delay_seconds})),
       purge_replicas = coalesce(${purgeReplicas}, purge_replicas), updated_at = now()
     where id = ${rule.id}`.execute(tx);
   await emitRuleEvents(tx, lake, [{ ruleId: rule.id, type: 'rule.updated' }]);

@@ -98,7 +98,7 @@ export async function countLocks(
       state = s.next, updated_at = now(),
       error = case when s.next = 'STUCK' then coalesce(${options.error ?? null}, r.error) when s.next = 'OK' then null else r.error end,
       stuck_at = case when s.next = 'OK' then null when s.next = 'STUCK' then coalesce(r.stuck_at, now()) else r.stuck_at end,
-      repair_after = case when s.next = 'STUCK' then now() + make_interval(secs => ${options.repairAfterSeconds ?? lake.config.repair.afterSeconds}) end
+      repair_after = case when s.next = 'STUCK' then now() + make_interval(secs => ${options.repairAfterSeconds ?? lake.config.repair.after_seconds}) end
     from settled s where r.id = s.id
     returning r.id, s.state as before, r.state`.execute(tx);
   const events = rows.flatMap(({ id, before, state }): { ruleId: string; type: RuleEvent }[] => {

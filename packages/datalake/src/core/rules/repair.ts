@@ -16,7 +16,7 @@ import { getRule } from './read-rules.ts';
 export async function repairStuckRule(lake: Lake): Promise<'more' | 'idle'> {
   return await lake.database.transaction(async (tx) => {
     const { rows } = await sql<{ id: string; given_up: boolean }>`
-      select id, stuck_at < now() - make_interval(secs => ${lake.config.repair.suspendAfterSeconds}) as given_up
+      select id, stuck_at < now() - make_interval(secs => ${lake.config.repair.suspend_after_seconds}) as given_up
       from datalake.rules
       where state = 'STUCK' and repair_after <= now() and (expires_at is null or expires_at > now())
       order by repair_after limit 1 for update skip locked`.execute(tx);
@@ -30,7 +30,7 @@ export async function repairStuckRule(lake: Lake): Promise<'more' | 'idle'> {
     }
     // Later again, whatever happens now; a lock that moves sets the state anew.
     await sql`
-      update datalake.rules set repair_after = now() + make_interval(secs => ${lake.config.repair.afterSeconds})
+      update datalake.rules set repair_after = now() + make_interval(secs => ${lake.config.repair.after_seconds})
       where id = ${due.id}`.execute(tx);
     await repair(tx, lake, await getRule(tx, due.id));
     return 'more';
