@@ -1,4 +1,4 @@
-import type { Endpoints } from './embedded.ts';
+import type { Endpoints } from './endpoints.ts';
 
 /** Every audience of the instance's components: the default of `weft token`, never a wildcard. */
 export function audiencesOf(endpoints: Endpoints): string[] {

@@ -1,38 +1,14 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { ensureAuthority } from '@weft/kernel/pki';
-import { exportJWK, generateKeyPair } from 'jose';
-import { COMPONENT_NAMES, type ComponentName } from './components.ts';
+import { ensureCertificates } from './certificates.ts';
 import { type DataFolder, ensureSecretFile, randomSecret, writePrivateFile } from './data-folder.ts';
+import { CLI_CLIENT, type Endpoints, endpointsOf } from './endpoints.ts';
 import { SITES } from './federation.ts';
 import { type Ports, portsOf } from './ports.ts';
 import { sectionsOf } from './sections.ts';
 
-/** One process that the supervisor runs: `node main.ts serve …`. */
-export interface ProcessPlan {
-  readonly name: string;
-  readonly arguments: readonly string[];
-}
-
-export interface EmbeddedInstance {
-  readonly portBase: number | undefined;
-  readonly components: readonly ComponentName[];
-  readonly processes: readonly ProcessPlan[];
-}
-
-/** Addresses of an instance, as `weft endpoints --json` prints them (DESIGN "The surface"). */
-export interface Endpoints {
-  readonly datalake: string;
-  readonly transfer: string;
-  readonly identity: string;
-  readonly issuer: string;
-  readonly orchestrator: string;
-  readonly accounting: string;
-  readonly sites: Readonly<Record<string, { storage: string; compute?: string; node?: string; rse: string }>>;
-  readonly ca: string;
-  readonly ca_dir: string;
-}
+export { CLI_CLIENT, type Endpoints } from './endpoints.ts';
 
 /** Component to client identifier; secrets lie in `<data>/secrets/<client>.secret`. */
 export const CLIENT_NAMES = [
@@ -45,35 +21,6 @@ export const CLIENT_NAMES = [
 ] as const;
 /** Users with a password for the issuer's pages, in `<data>/secrets/user-<name>.secret`. */
 const SIGNING_IN = ['user-alice', 'user-admin'];
-
-export const CLI_CLIENT = 'weft-cli';
-
-export function endpointsOf(folder: DataFolder, portBase: number | undefined): Endpoints {
-  const ports = portsOf(portBase);
-  const local = (port: number) => `https://localhost:${port}`;
-  return {
-    datalake: local(ports.datalake),
-    transfer: local(ports.transfer),
-    identity: local(ports.identity),
-    issuer: local(ports.issuer),
-    orchestrator: local(ports.orchestrator),
-    accounting: local(ports.accounting),
-    sites: Object.fromEntries(
-      SITES.map((site) => [
-        site.name,
-        {
-          storage: `https://${site.host}:${ports.storage(site.index)}`,
-          rse: site.rse,
-          ...(site.compute
-            ? { compute: `https://${site.host}:${ports.interlink(site.index)}`, node: site.compute.node }
-            : {}),
-        },
-      ]),
-    ),
-    ca: path.join(folder.pki, 'ca.pem'),
-    ca_dir: path.join(folder.pki, 'certificates'),
-  };
-}
 
 /** Everything that a section may need to know about the instance. */
 export interface Surroundings {
@@ -94,16 +41,15 @@ export async function prepareEmbedded(
   folder: DataFolder,
   options: {
     portBase: number | undefined;
-    components: readonly ComponentName[];
     logLevel: string;
     socketFolder: string;
   },
-): Promise<EmbeddedInstance> {
-  const authority = await ensureAuthority(folder.pki);
-  const hosts = ['localhost', '127.0.0.1', '::1', ...new Set(SITES.map(({ host }) => host))];
-  await authority.ensureServerCertificate('server', { commonName: 'localhost', hosts: [...new Set(hosts)] });
+): Promise<void> {
+  const hosts = ['localhost', '127.0.0.1', '::1', ...SITES.map(({ host }) => host)];
+  await ensureCertificates(folder.pki, [...new Set(hosts)]);
   ensureSecretFile(path.join(folder.secrets, 'secret.key'), () => randomBytes(32));
-  for (const name of [...CLIENT_NAMES, ...SIGNING_IN]) ensureSecretFile(secretFile(folder, name), randomSecret);
+  for (const name of [...CLIENT_NAMES, ...SIGNING_IN])
+    ensureSecretFile(secretFile(folder, name), randomSecret);
   const seed = ensureSecretFile(path.join(folder.secrets, 'instance.id'), () =>
     randomBytes(16).toString('hex'),
   );
@@ -144,31 +90,6 @@ export async function prepareEmbedded(
     ...sectionsOf(surroundings),
   };
   writePrivateFile(folder.configuration, `${JSON.stringify(configuration, null, 2)}\n`);
-  return {
-    portBase: options.portBase,
-    components: options.components,
-    processes: planProcesses(folder, options.components),
-  };
-}
-
-/**
- * One process for all APIs and daemons, one for each storage (no file byte passes through `services`), one mover for the
- * data path of transfer (DESIGN "Processes").
- */
-function planProcesses(folder: DataFolder, components: readonly ComponentName[]): ProcessPlan[] {
-  const entry = path.join(import.meta.dirname, 'main.ts');
-  const plan = (name: string, names: readonly string[], ...more: string[]): ProcessPlan => ({
-    name,
-    arguments: [entry, 'serve', ...names, '--config', folder.configuration, ...more],
-  });
-  const services = components.filter((name) => name !== 'storage');
-  return [
-    ...(services.length > 0 ? [plan('services', services)] : []),
-    ...(components.includes('storage')
-      ? SITES.map(({ name }) => plan(`storage-${name}`, ['storage'], '--site', name))
-      : []),
-    ...(components.includes('transfer') ? [plan('mover', ['transfer'], '--role', 'mover')] : []),
-  ];
 }
 
 function originsOf(endpoints: Endpoints): string[] {
@@ -186,9 +107,15 @@ function secretFile(folder: DataFolder, client: string): string {
 /** The key with which `weft token` signs its assertions; the issuer is given the public half. */
 async function ensureCliKey(folder: DataFolder): Promise<Record<string, unknown>> {
   const file = path.join(folder.secrets, `${CLI_CLIENT}.jwk`);
-  const { privateKey } = await generateKeyPair('ES256', { extractable: true });
-  const fresh = JSON.stringify({ ...(await exportJWK(privateKey)), alg: 'ES256', kid: CLI_CLIENT });
-  const stored: Record<string, unknown> = JSON.parse(ensureSecretFile(file, () => fresh).toString('utf8'));
+  if (!existsSync(file)) {
+    const { exportJWK, generateKeyPair } = await import('jose');
+    const { privateKey } = await generateKeyPair('ES256', { extractable: true });
+    writePrivateFile(
+      file,
+      JSON.stringify({ ...(await exportJWK(privateKey)), alg: 'ES256', kid: CLI_CLIENT }),
+    );
+  }
+  const stored: Record<string, unknown> = JSON.parse(readFileSync(file, 'utf8'));
   const { d: _private, ...publicKey } = stored;
   return publicKey;
 }
@@ -201,5 +128,3 @@ function uuidOf(text: string): string {
   const hex = hash.toString('hex');
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
 }
-
-export const ALL_COMPONENTS: readonly ComponentName[] = COMPONENT_NAMES;

@@ -7,7 +7,7 @@ import { installedBinaries, SERVER_ACCOUNT } from '@weft/kernel/database';
 import { describeError } from '@weft/kernel/errors';
 import { COMPONENT_NAMES } from './components.ts';
 import type { DataFolder } from './data-folder.ts';
-import { endpointsOf } from './embedded.ts';
+import { endpointsOf } from './endpoints.ts';
 import { SITES } from './federation.ts';
 import { readInstanceState } from './instance-state.ts';
 import { addressesOf, bindReason, unavailable } from './ports-in-use.ts';

@@ -1,6 +1,6 @@
 import { createServer } from 'node:net';
 import type { ComponentName } from './components.ts';
-import type { Endpoints } from './embedded.ts';
+import type { Endpoints } from './endpoints.ts';
 
 export interface Address {
   readonly component: string;

@@ -1,5 +1,5 @@
 import type { ComponentName } from './components.ts';
-import type { Endpoints } from './embedded.ts';
+import type { Endpoints } from './endpoints.ts';
 
 /** The table of addresses that `up` and `endpoints` show. */
 export function printEndpoints(endpoints: Endpoints, components: readonly ComponentName[]): void {

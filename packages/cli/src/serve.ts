@@ -9,6 +9,7 @@ import { parseConfiguration, readConfigurationFile } from '@weft/kernel/config';
 import { ExitError } from '@weft/kernel/errors';
 import { z } from 'zod';
 import { COMPONENT_NAMES, type ComponentName, isComponentName, loadComponent } from './components.ts';
+import { isSupervised, released } from './supervised.ts';
 
 export interface ServeOptions {
   readonly config: string;
@@ -21,17 +22,21 @@ const storageSectionSchema = z.object({ instances: z.array(z.looseObject({ site:
 
 /** Starts components as the configuration file says; what `weft serve` and the children of `weft up` run. */
 export async function serveComponents(names: readonly string[], options: ServeOptions) {
+  for (const name of names) {
+    if (!isComponentName(name))
+      throw new ExitError(64, `There is no component ${name}. Components: ${COMPONENT_NAMES.join(', ')}.`);
+    await loadComponent(name);
+  }
+  await released();
   const file = readConfigurationFile(options.config, process.env);
   refuseUnknownSections(file, options.config);
   const settings = parseConfiguration(settingsSchema, file, { source: options.config });
   const components: ConfiguredComponent[] = [];
   for (const name of names) {
-    if (!isComponentName(name)) {
-      throw new ExitError(64, `There is no component ${name}. Components: ${COMPONENT_NAMES.join(', ')}.`);
-    }
+    if (!isComponentName(name)) continue;
     components.push(await configureComponent(name, sectionOf(name, file, options), options.config));
   }
-  return startComponents(settings, components, options.role);
+  return startComponents(settings, components, options.role, { migrated: isSupervised() });
 }
 
 /** @throws {ExitError} 78 for a key at the top level that nothing reads. */

@@ -1,190 +1,133 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
 import path from 'node:path';
-import { startEmbeddedPostgres } from '@weft/kernel/database';
+import { fileURLToPath } from 'node:url';
+import type { EmbeddedPostgres } from '@weft/kernel/database';
 import { ExitError } from '@weft/kernel/errors';
 import type { Logger } from '@weft/kernel/telemetry';
+import { type SupervisedChild, superviseChild } from './child-process.ts';
+import type { ComponentName } from './components.ts';
 import type { DataFolder } from './data-folder.ts';
-import type { EmbeddedInstance, ProcessPlan } from './embedded.ts';
-import {
-  type InstanceState,
-  processStartTime,
-  removeInstanceState,
-  writeInstanceState,
-} from './instance-state.ts';
-import { childMessageSchema, SUPERVISED } from './supervised.ts';
+import { processStartTime, removeInstanceState, writeInstanceState } from './instance-state.ts';
+import { planProcesses } from './process-plan.ts';
 
-/** How long a child may take to drain before it is killed. */
-const DRAIN_MILLISECONDS = 10_000;
-/** A child that ran at least this long is restarted at once; others wait longer each time. */
-const STABLE_MILLISECONDS = 30_000;
-const LONGEST_PAUSE_MILLISECONDS = 10_000;
 /** A start includes migrations on a cold disk. */
 const READY_MILLISECONDS = 90_000;
 
 export interface RunningInstance {
-  /** Resolves when the instance has stopped, with the reason when it stopped by itself. */
-  readonly done: Promise<ExitError | undefined>;
+  /** Resolves when the instance has stopped. */
+  readonly done: Promise<void>;
   stop(): Promise<void>;
 }
 
-interface Child {
-  readonly plan: ProcessPlan;
-  process: ChildProcess | undefined;
-  startTime: string;
-  restarts: number;
-  restart: NodeJS.Timeout | undefined;
+export interface InstancePlan {
+  readonly folder: DataFolder;
+  readonly components: readonly ComponentName[];
+  readonly portBase: number | undefined;
+  /** Writes what the processes read; called when PostgreSQL answers, with the folder of its socket. */
+  prepare(socketFolder: string): Promise<void>;
+  readonly log: Logger;
+  /** Gives the start up. */
+  readonly signal?: AbortSignal;
 }
 
 /**
  * Starts PostgreSQL and the processes of an instance, and keeps them running. Has no state of its own that matters: what it
- * knows can be found again. Resolves when every process has said that it is ready.
+ * knows can be found again. The processes load their code while PostgreSQL starts, and are let go when the database is
+ * migrated. Resolves when every one has said that it is ready.
  *
- * @throws {ExitError} the first child's own message when one cannot start; nothing is left running then.
+ * @throws {ExitError} the first process's own message when one cannot start; nothing is left running then.
  */
-export async function startInstance(
-  folder: DataFolder,
-  prepare: (socketFolder: string) => Promise<EmbeddedInstance>,
-  log: Logger,
-): Promise<RunningInstance> {
-  const postgres = await startEmbeddedPostgres({ dataFolder: folder.root, log });
-  let instance: EmbeddedInstance;
-  try {
-    instance = await prepare(postgres.connection.host);
-  } catch (error) {
-    await postgres.stop();
-    throw error;
-  }
-
-  const children: Child[] = instance.processes.map((plan) => ({
-    plan,
-    process: undefined,
-    startTime: '',
-    restarts: 0,
-    restart: undefined,
-  }));
-  const finished = Promise.withResolvers<ExitError | undefined>();
+export async function startInstance(plan: InstancePlan): Promise<RunningInstance> {
+  const { folder, components, log } = plan;
+  const finished = Promise.withResolvers<void>();
+  const children: SupervisedChild[] = [];
+  let postgres: EmbeddedPostgres | undefined;
   let stopping: Promise<void> | undefined;
   let ready = false;
 
   const publish = () => {
     const own = processStartTime(process.pid);
-    if (own === undefined) return;
-    const state: InstanceState = {
+    if (own === undefined || postgres === undefined || stopping) return;
+    writeInstanceState(folder, {
       supervisor: { pid: process.pid, startTime: own },
-      ...(instance.portBase === undefined ? {} : { portBase: instance.portBase }),
-      components: [...instance.components],
+      ...(plan.portBase === undefined ? {} : { portBase: plan.portBase }),
+      components: [...components],
       ready,
-      processes: children.flatMap((child) =>
-        child.process?.pid === undefined
-          ? []
-          : [
-              {
-                name: child.plan.name,
-                pid: child.process.pid,
-                startTime: child.startTime,
-                restarts: child.restarts,
-              },
-            ],
-      ),
-    };
-    writeInstanceState(folder, state);
+      processes: children.flatMap((child) => {
+        const current = child.current();
+        return current ? [{ name: child.name, ...current, restarts: child.restarts }] : [];
+      }),
+    });
   };
 
-  const stop = (reason?: ExitError): Promise<void> => {
+  const stop = (): Promise<void> => {
     stopping ??= (async () => {
-      for (const child of children) clearTimeout(child.restart);
-      await Promise.all(children.map((child) => endChild(child)));
-      await postgres.stop();
-      removeInstanceState(folder);
-      finished.resolve(reason);
+      await Promise.all(children.map((child) => child.end()));
+      if (postgres) {
+        removeInstanceState(folder);
+        await postgres.stop();
+      }
+      finished.resolve();
     })();
     return stopping;
   };
 
-  /** Starts one child; resolves when it is ready, rejects when it ends before. */
-  const startChild = (child: Child): Promise<void> => {
-    const startedAt = Date.now();
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const output = openSync(path.join(folder.logs, `${child.plan.name}.log`), 'a', 0o600);
-    const spawned = spawn(process.execPath, [...process.execArgv, ...child.plan.arguments], {
-      stdio: ['ignore', output, output, 'ipc'],
-      env: { ...process.env, [SUPERVISED]: '1' },
-    });
-    closeSync(output);
-    child.process = spawned;
-    child.startTime = spawned.pid === undefined ? '' : (processStartTime(spawned.pid) ?? '');
-    let failure: ExitError | undefined;
-
-    spawned.on('message', (raw) => {
-      const message = childMessageSchema.safeParse(raw);
-      if (!message.success) return;
-      if (message.data.type === 'ready') return resolve();
-      failure = new ExitError(message.data.exitCode, `${child.plan.name}: ${message.data.message}`);
-      reject(failure);
-    });
-    spawned.on('error', (error) => reject(error));
-    spawned.on('exit', (code, signal) => {
-      child.process = undefined;
+  const givenUp = new Promise<never>((_resolve, reject) => {
+    const timeout = () =>
       reject(
-        failure ??
-          new ExitError(
-            70,
-            `${child.plan.name} ended ${signal ? `by ${signal}` : `with code ${code}`} before it was ready; ` +
-              `see ${path.join(folder.logs, `${child.plan.name}.log`)}`,
-          ),
+        new ExitError(
+          70,
+          `Not every process was ready within ${READY_MILLISECONDS / 1000} s; see ${folder.logs}.`,
+        ),
       );
-      if (stopping || !ready) return;
-      child.restarts += 1;
-      const lived = Date.now() - startedAt;
-      const pause =
-        lived > STABLE_MILLISECONDS
-          ? 0
-          : Math.min(LONGEST_PAUSE_MILLISECONDS, 250 * 2 ** Math.min(child.restarts, 6));
-      log.warn({ process: child.plan.name, code, signal, pause }, 'process ended; restarting');
-      child.restart = setTimeout(() => {
-        startChild(child).then(publish, (error: unknown) =>
-          log.error({ error: String(error) }, 'restart failed'),
-        );
-      }, pause);
-      publish();
-    });
-    return promise;
-  };
+    setTimeout(timeout, READY_MILLISECONDS).unref();
+    const aborted = () => reject(new ExitError(130, 'The start was given up.'));
+    if (plan.signal?.aborted) aborted();
+    plan.signal?.addEventListener('abort', aborted);
+  });
+  givenUp.catch(() => undefined);
 
   try {
+    // They wait; the lock on the data folder comes with PostgreSQL, and until it is held nothing is touched.
+    for (const each of planProcesses(folder, components))
+      children.push(superviseChild(each, folder, log, publish));
+    const { startEmbeddedPostgres } = await import('@weft/kernel/database');
+    postgres = await startEmbeddedPostgres({ dataFolder: folder.root, log });
+    await plan.prepare(postgres.connection.host);
     publish();
-    const timeout = new Promise<never>((_resolve, reject) => {
-      setTimeout(
-        () =>
-          reject(
-            new ExitError(
-              70,
-              `Not every process was ready within ${READY_MILLISECONDS / 1000} s; see ${folder.logs}.`,
-            ),
-          ),
-        READY_MILLISECONDS,
-      ).unref();
-    });
-    const starting = children.map((child) => startChild(child));
-    // Each rejection is looked at below; those after the first must not count as unhandled.
-    for (const start of starting) start.catch(() => undefined);
-    await Promise.race([Promise.all(starting), timeout]);
+    await migrateInstance(postgres, components, log);
+    for (const child of children) child.release();
+    await Promise.race([Promise.all(children.map((child) => child.ready)), givenUp]);
     ready = true;
     publish();
   } catch (error) {
     await stop();
     throw error;
   }
-  return { done: finished.promise, stop: () => stop() };
+  return { done: finished.promise, stop };
 }
 
-async function endChild(child: Child): Promise<void> {
-  const { process: running } = child;
-  if (!running || running.exitCode !== null || running.signalCode !== null) return;
-  const ended = new Promise<void>((resolve) => running.once('exit', () => resolve()));
-  running.kill('SIGTERM');
-  const hard = setTimeout(() => running.kill('SIGKILL'), DRAIN_MILLISECONDS);
-  await ended;
-  clearTimeout(hard);
+/** Once for all processes, and all histories are looked at before anything is changed. */
+async function migrateInstance(
+  postgres: EmbeddedPostgres,
+  components: readonly ComponentName[],
+  log: Logger,
+): Promise<void> {
+  const { migrateAll, openDatabase } = await import('@weft/kernel/database');
+  const { connection } = postgres;
+  const database = await openDatabase({ connection, log, maxConnections: 2, applicationName: 'weft up' });
+  try {
+    await migrateAll(database, migrationFolders(components));
+  } finally {
+    await database.close();
+  }
+}
+
+/** Where components keep their migrations (DESIGN: every component has the same rooms); their code is not loaded for it. */
+function migrationFolders(components: readonly ComponentName[]): Record<string, string> {
+  return Object.fromEntries(
+    components.map((name) => {
+      const entry = fileURLToPath(import.meta.resolve(`@weft/${name}`));
+      return [name, path.join(path.dirname(entry), 'db', 'migrations')];
+    }),
+  );
 }

@@ -7,7 +7,7 @@ import { createGuardedFetch } from '@weft/kernel/http';
 import { importJWK, SignJWT } from 'jose';
 import { audiencesOf } from './audiences.ts';
 import type { DataFolder } from './data-folder.ts';
-import { CLI_CLIENT, type Endpoints } from './embedded.ts';
+import { CLI_CLIENT, type Endpoints } from './endpoints.ts';
 
 /**
  * A token for a user of the embedded issuer: an assertion signed with the data folder's key (RFC 7523), which the issuer's

@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { ExitError } from '@weft/kernel/errors';
 import { locateDataFolder, writePrivateFile } from '../data-folder.ts';
-import { type Endpoints, endpointsOf } from '../embedded.ts';
+import { type Endpoints, endpointsOf } from '../endpoints.ts';
 import { readInstanceState } from '../instance-state.ts';
 import { userToken } from '../user-token.ts';
 

@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { ExitError } from '@weft/kernel/errors';
 import { locateDataFolder, openDataFolder } from '../data-folder.ts';
-import { endpointsOf } from '../embedded.ts';
+import { endpointsOf } from '../endpoints.ts';
 import { readInstanceState } from '../instance-state.ts';
 import { printEndpoints } from '../print-endpoints.ts';
 import { chooseComponents, startEmbedded } from './up.ts';
@@ -31,25 +31,27 @@ export async function demo(options: DemoOptions): Promise<void> {
     rmSync(options.data, { recursive: true, force: true });
   }
   const folder = openDataFolder(options.data);
-  const interrupted = Promise.withResolvers<void>();
-  process.on('SIGINT', () => interrupted.resolve());
-  process.on('SIGTERM', () => interrupted.resolve());
+  const interruption = new AbortController();
+  const interrupted = new Promise<void>((resolve) =>
+    interruption.signal.addEventListener('abort', () => resolve()),
+  );
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interruption.abort());
 
   const startedAt = performance.now();
-  const instance = await startEmbedded(folder, components, options);
+  const instance = await startEmbedded(folder, components, { ...options, signal: interruption.signal });
   let code = 0;
   try {
     const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
     process.stdout.write(`\n1  PostgreSQL and ${components.length} components are ready  ${seconds} s\n\n`);
     printEndpoints(endpointsOf(folder, options.portBase), components);
     process.stdout.write('\n');
-    code = await Promise.race([runTwin(options, folder.root), interrupted.promise.then(() => 130)]);
+    code = await Promise.race([runTwin(options, folder.root), interrupted.then(() => 130)]);
     if (stay && code !== 130) {
       process.stdout.write(
         `\nEverything goes on running. Stop with ^C; or play on from another terminal:\n` +
           `  ./weft status --data ${folder.root}\n  ./weft token --data ${folder.root}\n  ./weft logs --data ${folder.root} -f\n`,
       );
-      await Promise.race([interrupted.promise, instance.done]);
+      await Promise.race([interrupted, instance.done]);
     }
   } finally {
     await instance.stop();

@@ -1,6 +1,6 @@
 import { COMPONENT_NAMES } from '../components.ts';
 import { locateDataFolder } from '../data-folder.ts';
-import { endpointsOf } from '../embedded.ts';
+import { endpointsOf } from '../endpoints.ts';
 import { readInstanceState } from '../instance-state.ts';
 import { printEndpoints } from '../print-endpoints.ts';
 

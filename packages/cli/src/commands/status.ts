@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createGuardedFetch } from '@weft/kernel/http';
 import { locateDataFolder } from '../data-folder.ts';
-import { type Endpoints, endpointsOf } from '../embedded.ts';
+import { type Endpoints, endpointsOf } from '../endpoints.ts';
 import { processStartTime, readInstanceState } from '../instance-state.ts';
 
 interface ListenerStatus {

@@ -1,5 +1,5 @@
 import { locateDataFolder } from '../data-folder.ts';
-import { endpointsOf } from '../embedded.ts';
+import { endpointsOf } from '../endpoints.ts';
 import { readInstanceState } from '../instance-state.ts';
 import { userToken } from '../user-token.ts';
 

@@ -2,14 +2,14 @@ import { spawn } from 'node:child_process';
 import { openSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { ExitError } from '@weft/kernel/errors';
-import { createLogger } from '@weft/kernel/telemetry';
 import { COMPONENT_NAMES, type ComponentName, isComponentName } from '../components.ts';
 import { type DataFolder, locateDataFolder, openDataFolder } from '../data-folder.ts';
-import { endpointsOf, prepareEmbedded } from '../embedded.ts';
+import { endpointsOf } from '../endpoints.ts';
 import { readInstanceState } from '../instance-state.ts';
+import { addressesOf, unavailable } from '../ports-in-use.ts';
 import { printEndpoints } from '../print-endpoints.ts';
 import { childMessageSchema, runUntilStopped } from '../supervised.ts';
-import { type RunningInstance, startInstance } from '../supervisor.ts';
+import type { RunningInstance } from '../supervisor.ts';
 
 export interface UpOptions {
   readonly data: string;
@@ -23,42 +23,65 @@ export async function up(names: readonly string[], options: UpOptions): Promise<
   const components = chooseComponents(names, options.without);
   const folder = openDataFolder(options.data);
   if (options.detach) return detach(names, options, folder);
-  let instance: RunningInstance | undefined;
-  await runUntilStopped(async () => {
-    instance = await startEmbedded(folder, components, options);
-    instance.done.then((reason) => {
-      if (reason) process.exitCode = reason.exitCode;
-    });
+  await runUntilStopped(async (signal) => {
+    const instance = await startEmbedded(folder, components, { ...options, signal });
     printEndpoints(endpointsOf(folder, options.portBase), components);
     return instance;
   });
 }
 
-/** Starts an instance in `folder`; refuses when one already runs there. */
-export function startEmbedded(
+/** Starts an instance in `folder`; refuses when one already runs there, or when a port is taken. */
+export async function startEmbedded(
   folder: DataFolder,
   components: readonly ComponentName[],
-  options: { portBase?: number; logLevel: string },
+  options: { portBase?: number; logLevel: string; signal?: AbortSignal },
 ): Promise<RunningInstance> {
-  const running = readInstanceState(folder);
-  if (running) {
-    throw new ExitError(
-      75,
-      `An instance already runs in ${folder.root} (pid ${running.supervisor.pid}). Mend: weft down, or another --data and --port-base.`,
-    );
-  }
+  refuseSecond(folder);
+  await refuseTakenPorts(folder, components, options.portBase);
+  const { startInstance } = await import('../supervisor.ts');
+  const { createLogger } = await import('@weft/kernel/telemetry');
   const logFile = openSync(path.join(folder.logs, 'supervisor.log'), 'a', 0o600);
-  const log = createLogger({ name: 'supervisor', write: (line) => void writeSync(logFile, line) });
-  return startInstance(
+  return startInstance({
     folder,
-    (socketFolder) =>
-      prepareEmbedded(folder, {
+    components,
+    portBase: options.portBase,
+    async prepare(socketFolder) {
+      const { prepareEmbedded } = await import('../embedded.ts');
+      await prepareEmbedded(folder, {
         portBase: options.portBase,
-        components,
         logLevel: options.logLevel,
         socketFolder,
-      }),
-    log,
+      });
+    },
+    log: createLogger({ name: 'supervisor', write: (line) => void writeSync(logFile, line) }),
+    ...(options.signal ? { signal: options.signal } : {}),
+  });
+}
+
+function refuseSecond(folder: DataFolder): void {
+  const running = readInstanceState(folder);
+  if (!running) return;
+  throw new ExitError(
+    75,
+    `An instance already runs in ${folder.root} (pid ${running.supervisor.pid}). Mend: weft down, or another --data and --port-base.`,
+  );
+}
+
+/** Before anything is started: a port that is taken would be noticed only when half of the processes run. */
+async function refuseTakenPorts(
+  folder: DataFolder,
+  components: readonly ComponentName[],
+  portBase: number | undefined,
+): Promise<void> {
+  const [first] = await unavailable(addressesOf(endpointsOf(folder, portBase), components));
+  if (!first) return;
+  const mend =
+    first.reason === 'EADDRNOTAVAIL'
+      ? `add the address to the loopback interface (weft doctor)`
+      : `choose other ports with --port-base N${portBase === undefined ? '' : `, not ${portBase}`}`;
+  throw new ExitError(
+    71,
+    `${first.component} cannot listen on ${first.host}:${first.port} (${first.reason}). Mend: ${mend}.`,
   );
 }
 
@@ -75,6 +98,7 @@ export function chooseComponents(names: readonly string[], without: string | und
 /** Runs `weft up` in a session of its own and returns when it is ready. */
 async function detach(names: readonly string[], options: UpOptions, folder: DataFolder): Promise<void> {
   const output = openSync(path.join(folder.logs, 'supervisor.log'), 'a', 0o600);
+  refuseSecond(folder);
   const child = spawn(
     process.execPath,
     [

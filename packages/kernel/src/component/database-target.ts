@@ -1,5 +1,4 @@
-import { readFileSync } from 'node:fs';
-import { Secret } from '../config/index.ts';
+import { readConfiguredFile, Secret } from '../config/index.ts';
 import { type DatabaseTarget, embeddedConnection, startEmbeddedPostgres } from '../database/index.ts';
 import { ExitError } from '../errors/index.ts';
 import type { Logger } from '../telemetry/index.ts';
@@ -36,7 +35,9 @@ export async function reachDatabase(settings: Settings, log: Logger): Promise<Re
         host: database.socket_folder,
         user: database.user,
         database: database.database,
-        password: new Secret(readFileSync(database.password_file, 'utf8').trim()),
+        password: new Secret(
+          readConfiguredFile('database.password_file', database.password_file).toString('utf8').trim(),
+        ),
       },
     },
     stop: async () => undefined,

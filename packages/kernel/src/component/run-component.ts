@@ -1,29 +1,16 @@
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { output, ZodType } from 'zod';
-import {
-  authenticate,
-  createTokenSource,
-  createTokenVerifier,
-  type TokenSource,
-  type TokenVerifier,
-} from '../auth/index.ts';
-import { createSecretBox, Secret, type SecretBox } from '../config/index.ts';
-import {
-  createWakeUps,
-  type Database,
-  migrate,
-  migrateKernel,
-  openDatabase,
-  type WakeUps,
-} from '../database/index.ts';
+import { authenticate, createTokenSource, type TokenSource } from '../auth/index.ts';
+import { readConfiguredFile, Secret } from '../config/index.ts';
+import { migrateAll } from '../database/index.ts';
 import { describeError, ExitError, WeftError } from '../errors/index.ts';
 import { registerEventRoutes } from '../events/index.ts';
-import { createGuardedFetch, createListener } from '../http/index.ts';
-import { createLogger, createMetrics, type Logger, type Metrics } from '../telemetry/index.ts';
+import { createListener } from '../http/index.ts';
+import type { Logger } from '../telemetry/index.ts';
 import type { Component, ComponentContext, Daemon, ListenerDefinition } from './component.ts';
-import { connectionsOf, reachDatabase } from './database-target.ts';
+import { openProcess, type ProcessBase } from './process-base.ts';
 import type { Settings } from './settings.ts';
 
 export type Role = 'services' | 'mover';
@@ -36,18 +23,6 @@ export interface ConfiguredComponent {
   /** Puts what it has opened into `opened` at once, so that it can be closed when another one fails. */
   listen(base: ProcessBase, opened: RunningListener[]): Promise<void>;
   startDaemons(base: ProcessBase, role: Role, started: Daemon[]): Promise<void>;
-}
-
-/** What the components of one process share. */
-interface ProcessBase {
-  readonly settings: Settings;
-  readonly database: Database;
-  readonly wakeUps: WakeUps;
-  readonly verifier: TokenVerifier;
-  readonly fetch: ReturnType<typeof createGuardedFetch>;
-  readonly secrets: SecretBox;
-  readonly log: Logger;
-  readonly metrics: Metrics;
 }
 
 export interface RunningListener {
@@ -98,7 +73,8 @@ export function configured<Schema extends ZodType>(
 
 /**
  * Runs components in this process: opens the database, migrates, provisions, listens, and starts the daemons of `role`.
- * The `mover` role runs daemons only. Resolves when every listener answers.
+ * The `mover` role runs daemons only. Resolves when every listener answers. `migrated` says that a supervisor has
+ * brought the database up to date already.
  *
  * @throws {ExitError} with a distinct code: 69 database unreachable, 71 port taken, 78 configuration.
  */
@@ -106,62 +82,25 @@ export async function startComponents(
   settings: Settings,
   components: readonly ConfiguredComponent[],
   role: Role,
+  options: { migrated?: boolean } = {},
 ): Promise<RunningComponents> {
-  const log = createLogger({ name: components.map(({ name }) => name).join('+'), level: settings.log.level });
-  const metrics = createMetrics();
-  const fetch = createGuardedFetch({
-    allowOrigins: settings.outgoing.allow_origins,
-    certificateAuthorities: settings.outgoing.certificate_authorities.map((file) =>
-      readFileSync(file, 'utf8'),
-    ),
+  const { base, close } = await openProcess(settings, {
+    log: components.map(({ name }) => name).join('+'),
+    application: `weft-${role}`,
   });
-  const server = await reachDatabase(settings, log);
-  const { target } = server;
-  const database = await openDatabase({
-    ...target,
-    log,
-    applicationName: `weft-${role}`,
-    maxConnections: connectionsOf(settings),
-  }).catch(async (error: unknown) => {
-    await server.stop();
-    throw error;
-  });
-  const wakeUps = createWakeUps({ ...target, log });
-  const verifier = createTokenVerifier({
-    issuers: settings.issuers.map((issuer) => ({
-      issuer: issuer.issuer,
-      allowWildcardAudience: issuer.allow_wildcard_audience,
-      ...(issuer.alternative === undefined ? {} : { alternative: issuer.alternative }),
-      ...(issuer.algorithms === undefined ? {} : { algorithms: issuer.algorithms }),
-      ...(issuer.maximum_lifetime_seconds === undefined
-        ? {}
-        : { maximumLifetimeSeconds: issuer.maximum_lifetime_seconds }),
-    })),
-    fetch,
-    log,
-    // The last good keys survive a restart, so that an issuer that is down then delays nothing.
-    cacheFolder: path.join(settings.data_folder, 'issuers'),
-  });
-  const secrets = createSecretBox(readFileSync(settings.secret_key_file));
-  const base: ProcessBase = { settings, database, wakeUps, verifier, fetch, secrets, log, metrics };
-  const closeBase = async () => {
-    await verifier.close();
-    await wakeUps.close();
-    await fetch.close();
-    await database.close();
-    await server.stop();
-  };
-
   const listeners: RunningListener[] = [];
   const daemons: Daemon[] = [];
   const stop = async () => {
     await Promise.all(daemons.map((daemon) => daemon.stop()));
     await Promise.all(listeners.map(({ app }) => app.close()));
-    await closeBase();
+    await close();
   };
   try {
-    await migrateKernel(database);
-    await all(components, ({ name, migrations }) => migrate(database, name, migrations));
+    if (!options.migrated)
+      await migrateAll(
+        base.database,
+        Object.fromEntries(components.map(({ name, migrations }) => [name, migrations])),
+      );
     if (role === 'services') {
       await all(components, (component) => component.prepare(base));
       await all(components, (component) => component.listen(base, listeners));
@@ -209,7 +148,11 @@ function tokenSourceOf(base: ProcessBase, name: string, log: Logger): TokenSourc
     credentials.client_secret ??
     (credentials.client_secret_file === undefined
       ? undefined
-      : new Secret(readFileSync(credentials.client_secret_file, 'utf8').trim()));
+      : new Secret(
+          readConfiguredFile(`credentials.${name}.client_secret_file`, credentials.client_secret_file)
+            .toString('utf8')
+            .trim(),
+        ));
   if (!clientSecret) return missingCredentials(name);
   return createTokenSource({
     credentials: { issuer: credentials.issuer, clientId: credentials.client_id, clientSecret },
@@ -235,14 +178,11 @@ async function openListener(
   component: Component['name'],
   definition: ListenerDefinition,
 ): Promise<RunningListener> {
-  const { settings, database, wakeUps, metrics } = base;
+  const { database, wakeUps, metrics } = base;
   const app = createListener({
     ...definition.options,
     log: base.log.child({ component, listener: definition.name }),
-    tls: {
-      certificate: readFileSync(settings.tls.certificate_file, 'utf8'),
-      key: readFileSync(settings.tls.key_file, 'utf8'),
-    },
+    tls: base.certificate,
   });
   app.get('/.weft/health', async () => ({ status: 'ok', component, listener: definition.name }));
   app.get('/.weft/ready', async (_request, reply) => {

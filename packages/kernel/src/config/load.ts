@@ -8,16 +8,49 @@ export const EXIT_CONFIGURATION = 78;
 
 /** A problem as `key.path: message`, one a line; what `weft` prints for a wrong configuration. */
 export function describeIssues(error: z.ZodError, prefix: readonly PropertyKey[] = []): string {
-  return error.issues
-    .map((issue) => {
-      const key = [...prefix, ...issue.path].map(String).join('.') || '(top level)';
-      const unknown =
-        issue.code === 'unrecognized_keys'
-          ? ` Remove it, or see 'weft config schema' for the keys there are.`
-          : '';
-      return `${key}: ${issue.message}.${unknown}`;
-    })
-    .join('\n');
+  return error.issues.flatMap((issue) => describeIssue(issue, prefix)).join('\n');
+}
+
+function describeIssue(issue: z.core.$ZodIssue, prefix: readonly PropertyKey[]): string[] {
+  const path = [...prefix, ...issue.path];
+  if (issue.code === 'invalid_union') {
+    // Of the alternatives the one that fits best is what was meant.
+    const [nearest] = [...issue.errors].sort((a, b) => misfit(a) - misfit(b));
+    if (nearest !== undefined && nearest.length > 0)
+      return nearest.flatMap((inner) => describeIssue(inner, path));
+  }
+  const key = path.map(String).join('.') || '(top level)';
+  const hint =
+    issue.code === 'unrecognized_keys'
+      ? ` Remove it, or see 'weft config schema' for the keys there are.`
+      : '';
+  const absent = issue.code === 'invalid_type' && issue.message.endsWith('received undefined');
+  return [absent ? `${key}: is missing.` : `${key}: ${issue.message}.${hint}`];
+}
+
+/** A wrong type at the top rules an alternative out; an unknown key makes it unlikely. */
+function misfit(issues: readonly z.core.$ZodIssue[]): number {
+  return issues.reduce(
+    (sum, { code, path }) => sum + (path.length === 0 ? (code === 'unrecognized_keys' ? 10 : 100) : 1),
+    0,
+  );
+}
+
+/**
+ * Reads a file that the configuration names.
+ *
+ * @throws {ExitError} 78 naming the key when it cannot be read.
+ */
+export function readConfiguredFile(key: string, file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (cause) {
+    throw new ExitError(
+      EXIT_CONFIGURATION,
+      `${key}: ${describeError(cause)}. Mend: correct the path, or let this account read the file.`,
+      { cause },
+    );
+  }
 }
 
 /**

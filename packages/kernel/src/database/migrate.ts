@@ -68,6 +68,33 @@ export async function migrate(
   return appliedNow;
 }
 
+/**
+ * Brings the kernel and several components up to date. All histories are looked at before anything is changed, so a
+ * database that a newer version has written is left exactly as it was.
+ *
+ * @example await migrateAll(database, { datalake: '/…/db/migrations' })
+ * @throws {ExitError} as `migrate`.
+ */
+export async function migrateAll(
+  database: Database,
+  folders: Readonly<Record<string, string>>,
+): Promise<void> {
+  await makeHistory(database);
+  await refuseHalfRestored(database);
+  const components = Object.entries({ kernel: KERNEL_MIGRATIONS, ...folders });
+  const states = await Promise.all(
+    components.map(async ([component, folder]) => ({
+      component,
+      folder,
+      migrations: await readMigrations(folder),
+      applied: await appliedMigrations(database.sql, component),
+    })),
+  );
+  for (const { component, migrations, applied } of states) checkHistory(component, migrations, applied);
+  for (const { component, folder, migrations, applied } of states)
+    if (applied.size < migrations.length) await migrate(database, component, folder);
+}
+
 export interface MigrateOptions {
   /** Stop after this number: a backup is restored into the tables that it was made from. Default: all. */
   through?: number;

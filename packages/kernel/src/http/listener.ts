@@ -1,13 +1,16 @@
 import { randomUUID } from 'node:crypto';
+import { type SecureContextOptions, Server as TlsServer } from 'node:tls';
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify';
 import type { TlsMaterial } from '../pki/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import { logFailure, printProblem } from './problem.ts';
+import type { ServerCertificate } from './server-certificate.ts';
 import type { ListenerOptions } from './types.ts';
 
 export interface CreateListenerOptions extends ListenerOptions {
   log: Logger;
-  tls: TlsMaterial;
+  /** A fixed pair, or one that is followed when its files change. */
+  tls: TlsMaterial | ServerCertificate;
 }
 
 /** Bearer tokens, macaroons and VOMS-laden headers are long; Node's default of 16 KiB refuses real clients (brief fts 2.1). */
@@ -20,6 +23,14 @@ const MAXIMUM_HEADER_BYTES = 128 * 1024;
  */
 export function createListener(options: CreateListenerOptions): FastifyInstance {
   const loggerInstance: FastifyBaseLogger = options.log;
+  const followed = 'current' in options.tls ? options.tls : undefined;
+  const contextOf = (material: TlsMaterial): SecureContextOptions => ({
+    cert: material.certificate,
+    key: material.key,
+    minVersion: 'TLSv1.2',
+    // Resumed sessions hide the certificate chain, so there are none where certificates identify callers.
+    ...(options.requestClientCertificate ? { sessionTimeout: 1, secureOptions: NO_TICKETS } : {}),
+  });
   const app = fastify({
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }),
@@ -33,17 +44,17 @@ export function createListener(options: CreateListenerOptions): FastifyInstance 
     routerOptions: { maxParamLength: 64 * 1024, ignoreTrailingSlash: true },
     rewriteUrl: (request) => rewriteTarget(request.url ?? '/', options.collapseSlashes === true),
     https: {
-      cert: options.tls.certificate,
-      key: options.tls.key,
-      minVersion: 'TLSv1.2',
+      ...contextOf('current' in options.tls ? options.tls.current() : options.tls),
       maxHeaderSize: MAXIMUM_HEADER_BYTES,
       headersTimeout: 60_000,
-      // Resumed sessions hide the certificate chain, so there are none where certificates identify callers.
-      ...(options.requestClientCertificate
-        ? { requestCert: true, rejectUnauthorized: false, sessionTimeout: 1, secureOptions: NO_TICKETS }
-        : {}),
+      ...(options.requestClientCertificate ? { requestCert: true, rejectUnauthorized: false } : {}),
     },
   });
+
+  const unfollow = followed?.onChange((material) => {
+    if (app.server instanceof TlsServer) app.server.setSecureContext(contextOf(material));
+  });
+  app.addHook('onClose', async () => unfollow?.());
 
   // Some dialects send a body where HTTP gives it no meaning (interLink's GET /status, FTS's DELETE).
   for (const name of ['GET', 'DELETE', 'OPTIONS'])

@@ -1,0 +1,109 @@
+import path from 'node:path';
+import { createTokenVerifier, type TokenVerifier } from '../auth/index.ts';
+import { createSecretBox, EXIT_CONFIGURATION, readConfiguredFile, type SecretBox } from '../config/index.ts';
+import { createWakeUps, type Database, openDatabase, type WakeUps } from '../database/index.ts';
+import { describeError, ExitError } from '../errors/index.ts';
+import { createGuardedFetch, openServerCertificate, type ServerCertificate } from '../http/index.ts';
+import { createLogger, createMetrics, type Logger, type Metrics } from '../telemetry/index.ts';
+import { connectionsOf, reachDatabase } from './database-target.ts';
+import type { Settings } from './settings.ts';
+
+/** What the components of one process share. */
+export interface ProcessBase {
+  readonly settings: Settings;
+  readonly database: Database;
+  readonly wakeUps: WakeUps;
+  readonly verifier: TokenVerifier;
+  readonly fetch: ReturnType<typeof createGuardedFetch>;
+  readonly secrets: SecretBox;
+  readonly certificate: ServerCertificate;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+/**
+ * Opens everything that components stand on. What the configuration names is read before anything is connected, so that a
+ * wrong path leaves no trace. `close` lets go of everything in reverse.
+ *
+ * @throws {ExitError} 69 database unreachable, 77 refused, 78 configuration.
+ */
+export async function openProcess(
+  settings: Settings,
+  names: { log: string; application: string },
+): Promise<{ base: ProcessBase; close(): Promise<void> }> {
+  const log = createLogger({ name: names.log, level: settings.log.level });
+  const secrets = secretBoxOf(settings);
+  const authorities = settings.outgoing.certificate_authorities.map((file) =>
+    readConfiguredFile('outgoing.certificate_authorities', file).toString('utf8'),
+  );
+  const certificate = certificateOf(settings, log);
+
+  const closers: (() => Promise<void> | void)[] = [() => certificate.close()];
+  const close = async () => {
+    for (const closer of closers.splice(0).reverse()) await closer();
+  };
+  try {
+    const server = await reachDatabase(settings, log);
+    closers.push(() => server.stop());
+    const database = await openDatabase({
+      ...server.target,
+      log,
+      applicationName: names.application,
+      maxConnections: connectionsOf(settings),
+    });
+    closers.push(() => database.close());
+    const fetch = createGuardedFetch({
+      allowOrigins: settings.outgoing.allow_origins,
+      certificateAuthorities: authorities,
+    });
+    closers.push(() => fetch.close());
+    const wakeUps = createWakeUps({ ...server.target, log });
+    closers.push(() => wakeUps.close());
+    const verifier = createTokenVerifier({
+      issuers: settings.issuers.map((issuer) => ({
+        issuer: issuer.issuer,
+        allowWildcardAudience: issuer.allow_wildcard_audience,
+        ...(issuer.alternative === undefined ? {} : { alternative: issuer.alternative }),
+        ...(issuer.algorithms === undefined ? {} : { algorithms: issuer.algorithms }),
+        ...(issuer.maximum_lifetime_seconds === undefined
+          ? {}
+          : { maximumLifetimeSeconds: issuer.maximum_lifetime_seconds }),
+      })),
+      fetch,
+      log,
+      // The last good keys survive a restart, so that an issuer that is down then delays nothing.
+      cacheFolder: path.join(settings.data_folder, 'issuers'),
+    });
+    closers.push(() => verifier.close());
+    const metrics = createMetrics();
+    return {
+      base: { settings, database, wakeUps, verifier, fetch, secrets, certificate, log, metrics },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function secretBoxOf(settings: Settings): SecretBox {
+  const key = readConfiguredFile('secret_key_file', settings.secret_key_file);
+  if (key.length === 32) return createSecretBox(key);
+  throw new ExitError(
+    EXIT_CONFIGURATION,
+    `secret_key_file: ${settings.secret_key_file} holds ${key.length} bytes, not 32. Mend: ` +
+      `head -c 32 /dev/urandom > ${settings.secret_key_file}`,
+  );
+}
+
+function certificateOf({ tls }: Settings, log: Logger): ServerCertificate {
+  readConfiguredFile('tls.certificate_file', tls.certificate_file);
+  readConfiguredFile('tls.key_file', tls.key_file);
+  try {
+    return openServerCertificate({ certificateFile: tls.certificate_file, keyFile: tls.key_file }, log);
+  } catch (cause) {
+    throw new ExitError(EXIT_CONFIGURATION, `tls: ${describeError(cause)}. Mend: name a PEM pair.`, {
+      cause,
+    });
+  }
+}
