@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sql } from 'kysely';
 import { z } from 'zod';
-import type { AnyTx, Database, Tx } from '../database/index.ts';
+import type { Tx } from '../database/index.ts';
 import { describeError } from '../errors/index.ts';
 import { leadershipOf } from '../work/leadership.ts';
+import { moveCursor, storedCursor } from './event-cursor.ts';
 import { createEventParser, type EventFrame } from './parse-event-stream.ts';
 import type { CloudEvent, FollowEvents } from './types.ts';
 
@@ -31,9 +31,6 @@ const readySchema = z.object({ cursor: z.string() });
 
 /** The other side has no event stream: it is an original. */
 class NoStream extends Error {}
-
-/** Another process has moved the cursor: it follows now. */
-class CursorMoved extends Error {}
 
 /**
  * Follows another component's event stream; see `FollowEvents`. Of several processes one follows, and the cursor is
@@ -168,22 +165,4 @@ function isStream(response: Response): boolean {
   return (
     response.status === 200 && (response.headers.get('content-type') ?? '').startsWith('text/event-stream')
   );
-}
-
-async function storedCursor(database: Database, name: string): Promise<string | undefined> {
-  const { rows } = await sql<{
-    cursor: string;
-  }>`select cursor from kernel.event_cursors where name = ${name}`.execute(database.sql);
-  return rows[0]?.cursor;
-}
-
-/** Compares and sets; the row stays locked until the transaction ends, so a second follower waits and then gives up. */
-async function moveCursor(tx: AnyTx, name: string, from: string | undefined, to: string): Promise<void> {
-  const { rows } =
-    from === undefined
-      ? await sql`insert into kernel.event_cursors (name, cursor) values (${name}, ${to})
-          on conflict (name) do nothing returning name`.execute(tx)
-      : await sql`update kernel.event_cursors set cursor = ${to}, updated_at = now()
-          where name = ${name} and cursor = ${from} returning name`.execute(tx);
-  if (rows.length === 0) throw new CursorMoved(`${name} is followed by another process`);
 }

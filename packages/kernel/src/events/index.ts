@@ -1,3 +1,5 @@
+export { type DeliveryOptions, startDelivery } from './delivery/start-delivery.ts';
+export { type Subscription, subscriptionSchema } from './delivery/subscription.ts';
 export { emit } from './emit.ts';
 export { type EventRouteOptions, registerEventRoutes } from './event-routes.ts';
 export { followEvents } from './follow-events.ts';
