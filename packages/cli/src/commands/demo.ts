@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { ExitError } from '@weft/kernel/errors';
-import { locateDataFolder, openDataFolder } from '../data-folder.ts';
+import { locateDataFolder } from '../data-folder.ts';
 import { endpointsOf } from '../endpoints.ts';
 import { readInstanceState } from '../instance-state.ts';
 import { printEndpoints } from '../print-endpoints.ts';
@@ -30,7 +30,7 @@ export async function demo(options: DemoOptions): Promise<void> {
     if (running) throw new ExitError(75, `An instance runs in ${options.data}. Mend: weft down first.`);
     rmSync(options.data, { recursive: true, force: true });
   }
-  const folder = openDataFolder(options.data);
+  const folder = locateDataFolder(options.data);
   const interruption = new AbortController();
   const interrupted = new Promise<void>((resolve) =>
     interruption.signal.addEventListener('abort', () => resolve()),

@@ -21,7 +21,7 @@ export interface UpOptions {
 
 export async function up(names: readonly string[], options: UpOptions): Promise<void> {
   const components = chooseComponents(names, options.without);
-  const folder = openDataFolder(options.data);
+  const folder = locateDataFolder(options.data);
   if (options.detach) return detach(names, options, folder);
   await runUntilStopped(async (signal) => {
     const instance = await startEmbedded(folder, components, { ...options, signal });
@@ -38,6 +38,7 @@ export async function startEmbedded(
 ): Promise<RunningInstance> {
   refuseSecond(folder);
   await refuseTakenPorts(folder, components, options.portBase);
+  openDataFolder(folder.root);
   const { startInstance } = await import('../supervisor.ts');
   const { createLogger } = await import('@weft/kernel/telemetry');
   const logFile = openSync(path.join(folder.logs, 'supervisor.log'), 'a', 0o600);
@@ -97,8 +98,10 @@ export function chooseComponents(names: readonly string[], without: string | und
 
 /** Runs `weft up` in a session of its own and returns when it is ready. */
 async function detach(names: readonly string[], options: UpOptions, folder: DataFolder): Promise<void> {
-  const output = openSync(path.join(folder.logs, 'supervisor.log'), 'a', 0o600);
   refuseSecond(folder);
+  await refuseTakenPorts(folder, chooseComponents(names, options.without), options.portBase);
+  openDataFolder(folder.root);
+  const output = openSync(path.join(folder.logs, 'supervisor.log'), 'a', 0o600);
   const child = spawn(
     process.execPath,
     [
