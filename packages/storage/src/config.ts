@@ -1,4 +1,4 @@
-import { baseUrlSchema, listenSchema } from '@weft/kernel/config';
+import { baseUrlSchema, listenSchema, secretSchema } from '@weft/kernel/config';
 import { z } from 'zod';
 
 const areaSchema = z.strictObject({
@@ -11,7 +11,12 @@ const areaSchema = z.strictObject({
     .regex(/^\/([^/]+(\/[^/]+)*)?$/, 'must begin with a slash and not end in one')
     .default('/')
     .describe('Where the area appears below the URL: "/" or "/data"'),
-  root: z.string().startsWith('/').describe('Folder on this machine; made when it is missing'),
+  root: z
+    .string()
+    .regex(/^(\/|\{home\})/, 'must begin with a slash or {home}')
+    .describe(
+      'Folder on this machine; made when it is missing. In multi-user mode {username}, {uid} and {home} stand for the local account',
+    ),
   read_only: z.boolean().default(false).describe('Refuse every change'),
   durability: z
     .enum(['full', 'data', 'none'])
@@ -40,6 +45,58 @@ const thirdPartyCopySchema = z.strictObject({
     .default(false)
     .describe('Fail a copy whose source tells no checksum, when the request does not say'),
   maximum: z.int().positive().default(100).describe('Third-party copies at once; more are answered with 503'),
+});
+
+const mappingMethodSchema = z.discriminatedUnion('method', [
+  z.strictObject({
+    method: z.literal('alise'),
+    url: baseUrlSchema.optional().describe('Account-linking service; default: identity.url'),
+    site: z.string().optional().describe('Name of this computing centre there; default: the site'),
+    api_key: secretSchema
+      .optional()
+      .describe('API key of an original ALISE; without it the service shows a token of its own'),
+  }),
+  z.strictObject({
+    method: z.literal('file'),
+    file: z.string().startsWith('/').describe('Lines "account subject issuer"; read again when it changes'),
+    issuer: z
+      .string()
+      .optional()
+      .describe("Of lines that name none (Teapot's form); without it such lines map nobody"),
+  }),
+  z.strictObject({
+    method: z.literal('group'),
+    issuer: z.string().describe('Whose groups and entitlements count'),
+    pairs: z
+      .array(z.strictObject({ group: z.string(), account: z.string() }))
+      .min(1)
+      .describe('The first group that the user is in decides'),
+  }),
+  z.strictObject({
+    method: z.literal('claim'),
+    issuer: z.string().describe('An issuer that has authority over the names of local accounts'),
+    claim: z.string().default('preferred_username').describe('Claim of the access token'),
+    pattern: z.string().default('^(.+)$').describe('Regular expression whose first group is the account'),
+  }),
+]);
+
+const multiUserSchema = z.strictObject({
+  mapping: z
+    .array(mappingMethodSchema)
+    .min(1)
+    .describe('How users become local accounts; the first method that knows a user decides'),
+  minimum_uid: z.int().min(1).default(1000).describe('Accounts below are never served'),
+  denied_accounts: z.array(z.string()).default([]).describe('Accounts that are never served'),
+  allowed_groups: z
+    .array(z.string())
+    .default([])
+    .describe('Serve only accounts in one of these local groups; empty: all'),
+  maximum_workers: z.int().positive().default(200).describe('Users served at once'),
+  idle_seconds: z
+    .number()
+    .positive()
+    .default(600)
+    .describe('A worker that nobody has used for so long is stopped'),
 });
 
 /** One storage instance: one site, one listener. */
@@ -75,10 +132,16 @@ export const storageConfig = z.strictObject({
     .strictObject({ url: baseUrlSchema })
     .optional()
     .describe('Account-linking service (ALISE API) that maps users to local accounts, in multi-user mode'),
+  multi_user: multiUserSchema
+    .optional()
+    .describe(
+      'Serve each user as the local account that they are mapped to; needs root, or the capabilities to change users. Without it, everything is done as the account of the service',
+    ),
 });
 
 export type StorageConfig = z.output<typeof storageConfig>;
 export type AreaConfig = StorageConfig['areas'][number];
+export type MultiUserConfig = NonNullable<StorageConfig['multi_user']>;
 
 /** The section `storage` of `weft.yaml`: one entry a site, each served by a process of its own. */
 export const storageSection = z.strictObject({ instances: z.array(storageConfig).default([]) });

@@ -6,9 +6,9 @@ import { z } from 'zod';
 import { printError } from './api/errors.ts';
 import { WEBDAV_METHODS } from './api/methods.ts';
 import { registerRoutes, serve } from './api/routes.ts';
-import { type StorageConfig, storageConfig } from './config.ts';
+import { storageConfig } from './config.ts';
 import { mayDo } from './core/authorise.ts';
-import { openDoor } from './core/door.ts';
+import { type Door, openDoor } from './core/door.ts';
 
 export { type StorageConfig, storageConfig, storageSection } from './config.ts';
 
@@ -27,7 +27,7 @@ export const storage = defineComponent({
         host: config.listen.host,
         port: config.listen.port,
         url: config.url,
-        events: (principal, event) => maySee(config, principal, event),
+        events: (principal, event) => maySee(door, principal, event),
         options: {
           rawBodies: true,
           deferContinue: true,
@@ -49,12 +49,13 @@ export const storage = defineComponent({
 
 export default storage;
 
-const eventData = z.object({ site: z.string(), path: z.string() });
+const eventData = z.object({ site: z.string(), account: z.string().optional(), path: z.string() });
 
-/** Events of this site, about paths that the caller may read. */
-function maySee(config: StorageConfig, principal: Principal, event: CloudEvent): boolean {
+/** Events of this site, about paths that the caller may read; in multi-user mode, of the caller's own account. */
+function maySee({ config, multiUser }: Door, principal: Principal, event: CloudEvent): boolean {
   const data = eventData.safeParse(event.data);
   if (!data.success || data.data.site !== config.site) return false;
+  if (multiUser && data.data.account !== multiUser.accountOf(principal)) return false;
   const segments = data.data.path.split('/').filter((segment) => segment !== '');
   return mayDo(principal, 'read-data', segments);
 }

@@ -1,4 +1,5 @@
 import type { Place } from '../core/areas.ts';
+import { beginListing } from '../core/files/begin-listing.ts';
 import type { ListedFile } from '../core/files/types.ts';
 import { encodeSegment, plainPath } from '../core/resource-path.ts';
 import { lastModified } from './entity-tag.ts';
@@ -16,6 +17,8 @@ interface Line {
 /** A collection as a page for people, or as JSON for those who accept it. Streamed; folders may be huge. */
 export async function sendListing(exchange: Exchange, place: Place | undefined): Promise<void> {
   const { request, response, target } = exchange;
+  const listing =
+    place && request.method !== 'HEAD' ? await beginListing(place.area.files.list(place.inner)) : undefined;
   const json = /\bapplication\/json\b/.test(request.headers.accept ?? '');
   response.writeHead(200, {
     'content-type': json ? 'application/json' : 'text/html; charset=utf-8',
@@ -28,7 +31,7 @@ export async function sendListing(exchange: Exchange, place: Place | undefined):
   const path = plainPath(target.segments);
   response.write(json ? `{"path":${JSON.stringify(path)},"entries":[` : pageHead(path));
   let first = true;
-  for await (const batch of lines(exchange, place)) {
+  for await (const batch of lines(exchange, listing)) {
     const printed = batch.map((line) => (json ? JSON.stringify(line) : pageLine(line)));
     const text = printed.join(json ? ',' : '');
     if (!response.write(json && !first ? `,${text}` : text)) await drained(response);
@@ -39,11 +42,14 @@ export async function sendListing(exchange: Exchange, place: Place | undefined):
   await finish(response);
 }
 
-async function* lines({ door, target }: Exchange, place: Place | undefined): AsyncGenerator<readonly Line[]> {
+async function* lines(
+  { door, target }: Exchange,
+  listing: AsyncIterable<readonly ListedFile[]> | undefined,
+): AsyncGenerator<readonly Line[]> {
   const virtual = door.areas.virtualChildren(target.segments);
   if (virtual.length > 0) yield virtual.map((name) => ({ name, collection: true }));
-  if (!place) return;
-  for await (const batch of place.area.files.list(place.inner)) yield batch.map(toLine);
+  if (!listing) return;
+  for await (const batch of listing) yield batch.map(toLine);
 }
 
 function toLine({ name, facts }: ListedFile): Line {

@@ -2,6 +2,7 @@ import { WeftError } from '@weft/kernel/errors';
 import type { Place } from '../core/areas.ts';
 import { authorise } from '../core/authorise.ts';
 import type { Digests } from '../core/checksums/digests.ts';
+import { beginListing } from '../core/files/begin-listing.ts';
 import type { FileFacts, ListedFile } from '../core/files/types.ts';
 import type { Lock } from '../core/locks.ts';
 import { plainPath, type Segments } from '../core/resource-path.ts';
@@ -77,15 +78,16 @@ async function* responses(
       .join('');
   }
 
+  const listing = place && children ? await beginListing(place.area.files.list(place.inner)) : undefined;
   yield await describe([{ path: segments, facts }]);
   if (!children) return;
   const below = (name: string) => [...segments, name];
   const virtual = door.areas.virtualChildren(segments);
   if (virtual.length > 0)
     yield await describe(virtual.map((name) => ({ path: below(name), facts: VIRTUAL })));
-  if (!place) return;
+  if (!listing) return;
   const toEntry = (entry: ListedFile) => ({ path: below(entry.name), facts: entry.facts });
-  for await (const batch of place.area.files.list(place.inner)) yield await describe(batch.map(toEntry));
+  for await (const batch of listing) yield await describe(batch.map(toEntry));
 }
 
 function covers(lock: Lock, path: string): boolean {

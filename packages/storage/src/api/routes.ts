@@ -2,7 +2,7 @@ import type { Principal } from '@weft/kernel/auth';
 import { readBearer } from '@weft/kernel/auth';
 import { WeftError } from '@weft/kernel/errors';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { Door } from '../core/door.ts';
+import { type Door, doorOf } from '../core/door.ts';
 import { parseResourcePath } from '../core/resource-path.ts';
 import { registerAppPasswordRoutes } from './app-passwords.ts';
 import { remove } from './delete.ts';
@@ -50,7 +50,10 @@ export function registerRoutes(app: FastifyInstance, door: Door): void {
   };
   registerAppPasswordRoutes(app, door);
   app.route({ method: [...METHODS], url: '/*', exposeHeadRoute: false, handler });
-  app.addHook('onClose', () => door.areas.close());
+  app.addHook('onClose', async () => {
+    await door.areas.close();
+    await door.multiUser?.close();
+  });
 }
 
 /** Also for what no route matches: `OPTIONS *`, and methods that we do not speak. */
@@ -66,7 +69,10 @@ export async function serve(door: Door, request: FastifyRequest, reply: FastifyR
     if (RESERVED.has(target.segments[0] ?? '')) {
       throw new WeftError('not-found', 'not-found', 'There is nothing at this reserved path.');
     }
-    await HANDLERS[method]({ door, request: incoming, response, target, caller });
+    const handle = (own: Door) =>
+      HANDLERS[method]({ door: own, request: incoming, response, target, caller });
+    if (door.multiUser) await door.multiUser.as(caller, (user) => handle(doorOf(door, user)));
+    else await handle(door);
   } catch (error) {
     printError(error, incoming, response, { log: request.log, basic: door.config.app_passwords });
   }

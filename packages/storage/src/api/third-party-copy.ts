@@ -165,12 +165,12 @@ function watchSilence({ door, response }: Exchange): Silence {
   };
 }
 
-const running = new WeakMap<Exchange['door'], { count: number }>();
+const running = new WeakMap<Exchange['door']['config'], { count: number }>();
 
 /** @throws {WeftError} `unavailable` when too many copies run. */
 function takeTurn({ door, response }: { door: Exchange['door']; response: ServerResponse }): () => void {
-  const state = running.get(door) ?? { count: 0 };
-  running.set(door, state);
+  const state = running.get(door.config) ?? { count: 0 };
+  running.set(door.config, state);
   if (state.count >= door.config.third_party_copy.maximum) {
     response.setHeader('retry-after', '5');
     throw new WeftError(

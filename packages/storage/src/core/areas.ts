@@ -34,10 +34,12 @@ export interface Areas {
   close(): Promise<void>;
 }
 
-/** Opens every area and removes what a crash has left in its staging folder. */
+/** Opens every area as the account of this process, and removes what a crash has left in its staging folder. */
 export async function openAreas(configs: readonly AreaConfig[]): Promise<Areas> {
   const all: Area[] = [];
   for (const config of configs) {
+    if (/\{(username|uid|home)\}/.test(config.root))
+      throw new Error(`storage: the root ${config.root} of area ${config.name} needs multi_user.`);
     await mkdir(config.root, { recursive: true, mode: 0o750 });
     const files = await openLocalFiles({
       root: config.root,
@@ -45,9 +47,16 @@ export async function openAreas(configs: readonly AreaConfig[]): Promise<Areas> 
       umask: config.umask,
     });
     await files.sweep();
-    const base = parseResourcePath(config.path).segments;
-    all.push({ name: config.name, base, readOnly: config.read_only, files });
+    all.push({ name: config.name, base: baseOf(config), readOnly: config.read_only, files });
   }
+  return arrangeAreas(all);
+}
+
+export function baseOf({ path }: Pick<AreaConfig, 'path'>): Segments {
+  return parseResourcePath(path).segments;
+}
+
+export function arrangeAreas(all: readonly Area[]): Areas {
   // The longest base decides: `/data/private` may be another area than `/data`.
   const byDepth = all.toSorted((one, other) => other.base.length - one.base.length);
 

@@ -1,17 +1,21 @@
 import type { ComponentContext } from '@weft/kernel/component';
 import type { StorageConfig } from '../config.ts';
 import { type AppPasswords, createAppPasswords } from './app-passwords.ts';
-import { type Areas, openAreas } from './areas.ts';
+import { type Areas, arrangeAreas, openAreas } from './areas.ts';
 import { type ChecksumStore, createChecksumStore } from './checksums/checksum-store.ts';
 import { createDeadProperties, type DeadProperties } from './dead-properties.ts';
 import { createJournal, type Journal } from './journal.ts';
+import { createMultiUser, type LocalUser, type MultiUser } from './local-users/multi-user.ts';
 import { createLocks, type Locks } from './locks.ts';
 
 /** What every request to one storage instance works with. */
 export interface Door {
   readonly context: ComponentContext<StorageConfig>;
   readonly config: StorageConfig;
+  /** As the caller's local account sees them; in multi-user mode empty until the caller is known. */
   readonly areas: Areas;
+  /** Nothing in single-user mode. */
+  readonly multiUser: MultiUser | undefined;
   readonly checksums: ChecksumStore;
   readonly journal: Journal;
   readonly locks: Locks;
@@ -25,13 +29,15 @@ export interface Door {
 
 export async function openDoor(context: ComponentContext<StorageConfig>): Promise<Door> {
   const { config } = context;
-  const areas = await openAreas(config.areas);
+  const multiUser = config.multi_user && (await createMultiUser(context, config.multi_user));
+  const areas = multiUser ? arrangeAreas([]) : await openAreas(config.areas);
   const checksums = createChecksumStore(context.database, config.site);
   const url = new URL(config.url);
   return {
     context,
     config,
     areas,
+    multiUser,
     checksums,
     journal: createJournal(context, config.site, checksums),
     locks: createLocks(context.database, config.site),
@@ -47,5 +53,21 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
         ...config.audiences,
       ]),
     ],
+  };
+}
+
+/**
+ * The door as one local user comes through it. Locks and dead properties are kept by account, so that nobody can lock or
+ * mark what the file system would not let them change.
+ */
+export function doorOf(door: Door, { account, areas }: LocalUser): Door {
+  const { context, config, journal } = door;
+  const instance = `${config.site}@${account.name}`;
+  return {
+    ...door,
+    areas,
+    journal: { write: (entry) => journal.write({ ...entry, account: account.name }) },
+    locks: createLocks(context.database, instance),
+    properties: createDeadProperties(context.database, instance),
   };
 }

@@ -29,6 +29,8 @@ export interface Entry {
   /** Checksums to remember. */
   readonly checksums?: readonly ChecksumRecord[];
   readonly changes?: readonly Change[];
+  /** Local account that made the changes, in multi-user mode. */
+  readonly account?: string;
 }
 
 export interface Journal {
@@ -48,7 +50,9 @@ export function createJournal(
         tx,
         entries.flatMap((entry) => entry.checksums ?? []),
       );
-      const events = entries.flatMap((entry) => (entry.changes ?? []).map((change) => toEvent(site, change)));
+      const events = entries.flatMap((entry) =>
+        (entry.changes ?? []).map((change) => toEvent(site, entry.account, change)),
+      );
       if (events.length > 0) await emit(tx, context.wakeUps, 'storage', events);
     }),
   );
@@ -56,7 +60,8 @@ export function createJournal(
 }
 
 /** The subject names the file across sites: `observatory:/rucio/a`. */
-function toEvent(site: string, change: Change): NewEvent {
+function toEvent(site: string, account: string | undefined, change: Change): NewEvent {
+  const who = account === undefined ? {} : { account };
   const path = plainPath(change.path);
   const subject = `${site}:${path}`;
   switch (change.type) {
@@ -64,15 +69,15 @@ function toEvent(site: string, change: Change): NewEvent {
       return {
         type: change.type,
         subject,
-        data: { site, path, size: change.facts.size, checksums: change.digests },
+        data: { site, ...who, path, size: change.facts.size, checksums: change.digests },
       };
     case 'file.moved':
       return {
         type: change.type,
         subject,
-        data: { site, path, from: plainPath(change.from), collection: change.collection },
+        data: { site, ...who, path, from: plainPath(change.from), collection: change.collection },
       };
     default:
-      return { type: change.type, subject, data: { site, path, collection: change.collection } };
+      return { type: change.type, subject, data: { site, ...who, path, collection: change.collection } };
   }
 }

@@ -1,8 +1,8 @@
 import { normaliseRequestPath } from '@weft/kernel/auth';
 import { WeftError } from '@weft/kernel/errors';
+import type { Segments } from './segments.ts';
 
-/** Decoded, checked components of a path below the instance's root; the root itself has none. */
-export type Segments = readonly string[];
+export { isWithin, plainPath, type Segments } from './segments.ts';
 
 /** A request target, `Destination` or tape path after parsing: what it names, and whether it was written as a collection. */
 export interface ResourcePath {
@@ -58,14 +58,4 @@ export function encodeSegment(segment: string): string {
   return segment.replace(ESCAPED, (text) =>
     Array.from(Buffer.from(text), (byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join(''),
   );
-}
-
-/** The plain form used in events, logs and tables: `/a b/c`, never with a trailing slash except for the root. */
-export function plainPath(segments: Segments): string {
-  return `/${segments.join('/')}`;
-}
-
-/** Whether `path` is `ancestor` or lies below it, compared by whole components. */
-export function isWithin(ancestor: Segments, path: Segments): boolean {
-  return ancestor.length <= path.length && ancestor.every((segment, index) => path[index] === segment);
 }

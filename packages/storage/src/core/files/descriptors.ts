@@ -10,6 +10,7 @@ export const closeDescriptor = promisify(fs.close);
 export const syncFile = promisify(fs.fsync);
 export const syncFileData = promisify(fs.fdatasync);
 export const changeMode = promisify(fs.fchmod);
+export const changeOwner = promisify(fs.fchown);
 export const changeTimes = promisify(fs.futimes);
 
 export function statDescriptor(descriptor: number): Promise<fs.BigIntStats> {

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { link, lstat, mkdir, opendir, realpath, rename, rm, statfs } from 'node:fs/promises';
 import { WeftError } from '@weft/kernel/errors';
-import { plainPath, type Segments } from '../resource-path.ts';
+import { plainPath, type Segments } from '../segments.ts';
 import { closeDescriptor, openDescriptor, readAt, statDescriptor } from './descriptors.ts';
 import { createDirectoryWalk, type DirectoryWalk, syncDirectory } from './directory-walk.ts';
 import { toFacts, toServedFacts } from './facts.ts';
@@ -16,6 +16,8 @@ export interface LocalFilesOptions {
   root: string;
   durability: Durability;
   umask: number;
+  /** In multi-user mode: the account whose unfinished uploads are kept, apart from those of others. */
+  stagingOwner?: number;
 }
 
 /** O_NONBLOCK, so that opening a pipe without a writer cannot hang a thread. */
@@ -26,7 +28,7 @@ const LIST_BATCH = 128;
 export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFiles> {
   const root = await realpath(options.root);
   const walk = await createDirectoryWalk(root);
-  const stagingFolder = await prepareStaging(root);
+  const stagingFolder = await prepareStaging(root, options.stagingOwner);
   const { durability, umask } = options;
   const durable = durability !== 'none';
 
@@ -97,6 +99,7 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
         if (facts.kind === 'collection')
           throw new WeftError('conflict', 'is-collection', 'It is a collection.');
         return {
+          descriptor,
           facts,
           read: (buffer, position) => withFileErrors(() => readAt(descriptor, buffer, position)),
           refresh: async () => toFacts(await statDescriptor(descriptor)),

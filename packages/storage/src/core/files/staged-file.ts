@@ -3,6 +3,7 @@ import { link, lstat, rename, unlink } from 'node:fs/promises';
 import { WeftError } from '@weft/kernel/errors';
 import {
   changeMode,
+  changeOwner,
   changeTimes,
   closeDescriptor,
   openDescriptor,
@@ -50,6 +51,7 @@ export async function createStagedFile(options: StagingOptions): Promise<StagedF
       try {
         return await options.walk.within(path.slice(0, -1), async (prefix) => {
           const target = `${prefix}/${name}`;
+          await takeGroup(descriptor, prefix);
           await changeMode(descriptor, (await modeOfReplaced(target)) ?? 0o666 & ~options.umask);
           if (modified) await changeTimes(descriptor, modified, modified);
           if (options.durability === 'full') await syncFile(descriptor);
@@ -65,6 +67,14 @@ export async function createStagedFile(options: StagingOptions): Promise<StagedF
       }
     },
   };
+}
+
+/** What the kernel does for a file that is made in a set-group-id folder, whose members share what is in it. */
+async function takeGroup(descriptor: number, prefix: string): Promise<void> {
+  const folder = await lstat(`${prefix}/.`);
+  const { gid } = await statDescriptor(descriptor);
+  if ((folder.mode & 0o2000) === 0 || Number(gid) === folder.gid) return;
+  await changeOwner(descriptor, process.geteuid?.() ?? folder.uid, folder.gid);
 }
 
 /** A file keeps its permissions when its content is replaced. */

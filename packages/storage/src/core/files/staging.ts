@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { lstat, mkdir, readdir, rm } from 'node:fs/promises';
+import { chmod, lstat, mkdir, readdir, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { hasErrno } from './file-errors.ts';
 
@@ -37,16 +37,32 @@ function startTime(pid: number): string | undefined {
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
 }
 
-/** Makes the staging folder below `root`; returns its path. */
-export async function prepareStaging(root: string): Promise<string> {
+/** Makes the staging folder below `root`, for `owner` one of its own in it; returns its path. */
+export async function prepareStaging(root: string, owner?: number): Promise<string> {
   const folder = `${root}/${STAGING_FOLDER}`;
-  await mkdir(folder, { mode: 0o700 }).catch((error: unknown) => {
+  await makeFolder(folder, 0o700);
+  if (owner === undefined) return folder;
+  const own = `${folder}/${owner}`;
+  await makeFolder(own, 0o700);
+  // In a folder that others write to, somebody may have been there first.
+  if ((await lstat(own)).uid !== owner) throw new Error(`${own} belongs to somebody else.`);
+  return own;
+}
+
+/** Below a root that several accounts share, each makes its own staging folder in one that all may write to. */
+export async function prepareSharedStaging(root: string): Promise<void> {
+  const folder = `${root}/${STAGING_FOLDER}`;
+  await makeFolder(folder, 0o700);
+  await chmod(folder, 0o1777);
+}
+
+async function makeFolder(folder: string, mode: number): Promise<void> {
+  await mkdir(folder, { mode }).catch((error: unknown) => {
     if (!hasErrno(error, 'EEXIST')) throw error;
   });
   const stats = await lstat(folder);
   if (!stats.isDirectory())
     throw new Error(`${folder} must be a folder; it is where uploads are kept until they are complete.`);
-  return folder;
 }
 
 /** Removes what processes that are gone have left behind. Returns how many entries it removed. */

@@ -16,6 +16,7 @@ export interface FileFacts {
   readonly gid: number;
 }
 
+/** One entry of a collection. */
 export interface ListedFile {
   readonly name: string;
   readonly facts: FileFacts;
@@ -23,6 +24,8 @@ export interface ListedFile {
 
 /** A regular file, open for reading. */
 export interface OpenFile {
+  /** Of the process that opened it. */
+  readonly descriptor?: number;
   readonly facts: FileFacts;
   /** Fills `buffer` from `position`; returns fewer bytes only at the end of the file. */
   read(buffer: Uint8Array, position: number): Promise<number>;
@@ -63,7 +66,7 @@ export interface RemovalFailure {
 /**
  * Everything the door does to the files of one area, acting as one local user. This is the whole boundary between the
  * protocol and the disk: in single-user mode it is `openLocalFiles` in this process, in multi-user mode the same calls
- * reach a worker that runs as the mapped user.
+ * reach a worker that runs as the mapped user (`core/local-users/remote-files.ts`).
  *
  * Paths are relative to the area's root. No call ever follows a symbolic link or leaves the root. Failures are
  * `WeftError`s: `not-found`, `forbidden`, `conflict` (codes `exists`, `not-a-collection`, `is-collection`,

@@ -1,0 +1,71 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { WeftError } from '@weft/kernel/errors';
+
+const run = promisify(execFile);
+
+/** An account of this machine, as its name service tells. */
+export interface Account {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly home: string;
+  /** Primary and supplementary groups, ascending. */
+  readonly groups: readonly number[];
+}
+
+export interface AccountRules {
+  /** Accounts below are the system's and never served. At least 1. */
+  readonly minimumUid: number;
+  readonly denied: readonly string[];
+  /** Names of groups of which an account must be in one; empty: any. */
+  readonly allowedGroups: readonly string[];
+}
+
+const CACHE_MILLISECONDS = 5 * 60 * 1000;
+/** What `useradd` accepts; keeps options and separators out of `getent` and templates. */
+const ACCOUNT_NAME = /^[a-z_][a-z0-9_.-]{0,31}$/i;
+
+/** Looks accounts up as the site does (files, LDAP, SSSD), and refuses those that must not be served. */
+export function createAccounts(rules: AccountRules): { find(name: string): Promise<Account> } {
+  const known = new Map<string, { until: number; account: Promise<Account> }>();
+  return {
+    find(name) {
+      const cached = known.get(name);
+      if (cached && cached.until > Date.now()) return cached.account;
+      const account = lookUp(name, rules);
+      known.set(name, { until: Date.now() + CACHE_MILLISECONDS, account });
+      account.catch(() => known.delete(name));
+      return account;
+    },
+  };
+}
+
+async function lookUp(name: string, rules: AccountRules): Promise<Account> {
+  if (!ACCOUNT_NAME.test(name)) throw refused(name, 'is not a name of an account');
+  const { stdout } = await run('getent', ['passwd', name]).catch((error: unknown) => {
+    // 2: the name is not known (getent(1)); anything else is the name service's trouble.
+    if (error instanceof Error && 'code' in error && error.code === 2) return { stdout: '' };
+    throw new WeftError('unavailable', 'name-service', 'Local accounts cannot be looked up now.', {
+      cause: error,
+    });
+  });
+  const [found, , uidText, gidText, , home = '/'] = stdout.trim().split(':');
+  const uid = Number(uidText);
+  const gid = Number(gidText);
+  if (found === undefined || found !== name || !Number.isInteger(uid) || !Number.isInteger(gid))
+    throw refused(name, 'does not exist here');
+  if (uid === 0 || uid < rules.minimumUid) throw refused(name, 'is an account of the system');
+  if (rules.denied.includes(name)) throw refused(name, 'is not served');
+  const ids = (await run('id', ['-G', name])).stdout.trim().split(' ').map(Number);
+  if (rules.allowedGroups.length > 0) {
+    const names = (await run('id', ['-Gn', name])).stdout.trim().split(' ');
+    if (!names.some((group) => rules.allowedGroups.includes(group)))
+      throw refused(name, 'is in none of the groups that are served');
+  }
+  return { name, uid, gid, home, groups: ids.toSorted((one, other) => one - other) };
+}
+
+function refused(name: string, why: string): WeftError {
+  return new WeftError('forbidden', 'account-refused', `The local account ${name} ${why}.`);
+}

@@ -1,0 +1,114 @@
+import { WeftError } from '@weft/kernel/errors';
+import type { AreaFiles, ListedFile, OpenFile, StagedFile } from '../files/types.ts';
+import { type FileCall, printFacts, printFailure } from './file-calls.ts';
+
+/** Does one call; in the worker's process. */
+export type FileService = (
+  request: FileCall,
+  body: Uint8Array,
+) => Promise<{ result: unknown; body?: Uint8Array }>;
+
+const NOTHING = { result: null };
+
+export function createFileService(areas: ReadonlyMap<string, AreaFiles>): FileService {
+  const files = createHandles<OpenFile>();
+  const listings = createHandles<AsyncIterator<readonly ListedFile[]>>();
+  const staged = createHandles<StagedFile>();
+
+  const areaOf = (name: string): AreaFiles => {
+    const area = areas.get(name);
+    if (!area) throw new WeftError('not-found', 'no-area', `There is no storage area ${name}.`);
+    return area;
+  };
+
+  return async (request, body) => {
+    switch (request.call) {
+      case 'stat':
+        return { result: printFacts(await areaOf(request.area).stat(request.path)) };
+      case 'open': {
+        const file = await areaOf(request.area).open(request.path);
+        const { descriptor = 0 } = file;
+        return { result: { handle: files.add(file), descriptor, facts: printFacts(file.facts) } };
+      }
+      case 'read': {
+        const buffer = Buffer.allocUnsafe(request.bytes);
+        const bytes = await files.get(request.file).read(buffer, request.position);
+        return { result: null, body: buffer.subarray(0, bytes) };
+      }
+      case 'refresh':
+        return { result: printFacts(await files.get(request.file).refresh()) };
+      case 'close':
+        await files.take(request.file).close();
+        return NOTHING;
+      case 'list': {
+        const listing = areaOf(request.area).list(request.path)[Symbol.asyncIterator]();
+        return { result: { handle: listings.add(listing) } };
+      }
+      case 'next': {
+        const { done, value } = await listings.get(request.listing).next();
+        if (done) return NOTHING;
+        return { result: value.map(({ name, facts }) => ({ name, facts: printFacts(facts) })) };
+      }
+      case 'end':
+        await listings.take(request.listing).return?.();
+        return NOTHING;
+      case 'stage':
+        return { result: { handle: staged.add(await areaOf(request.area).stage()) } };
+      case 'write':
+        await staged.get(request.staged).write(body, request.position);
+        return NOTHING;
+      case 'commit': {
+        const { path, replace, modified } = request;
+        const facts = await staged
+          .take(request.staged)
+          .commit(path, { replace, ...(modified === undefined ? {} : { modified: new Date(modified) }) });
+        return { result: printFacts(facts) };
+      }
+      case 'discard':
+        await staged.take(request.staged).discard();
+        return NOTHING;
+      case 'makeCollection':
+        await areaOf(request.area).makeCollection(request.path);
+        return NOTHING;
+      case 'makeCollections':
+        return { result: await areaOf(request.area).makeCollections(request.path) };
+      case 'remove': {
+        const failures = await areaOf(request.area).remove(request.path);
+        return { result: failures.map(({ path, error }) => ({ path, failure: printFailure(error) })) };
+      }
+      case 'move':
+        await areaOf(request.area).move(request.from, request.to, { replace: request.replace });
+        return NOTHING;
+      case 'copy': {
+        const { replace, shallow } = request;
+        await areaOf(request.area).copy(request.from, request.to, { replace, shallow });
+        return NOTHING;
+      }
+      case 'space':
+        return { result: await areaOf(request.area).space() };
+    }
+  };
+}
+
+function createHandles<Thing>() {
+  const open = new Map<number, Thing>();
+  let last = 0;
+  const get = (handle: number): Thing => {
+    const thing = open.get(handle);
+    if (thing === undefined) throw new Error(`Nothing is open as ${handle}.`);
+    return thing;
+  };
+  return {
+    get,
+    add(thing: Thing): number {
+      last += 1;
+      open.set(last, thing);
+      return last;
+    },
+    take(handle: number): Thing {
+      const thing = get(handle);
+      open.delete(handle);
+      return thing;
+    },
+  };
+}

@@ -1,0 +1,159 @@
+import { mkdir } from 'node:fs/promises';
+import { createAliseClient } from '@weft/identity/client';
+import type { Principal } from '@weft/kernel/auth';
+import type { ComponentContext } from '@weft/kernel/component';
+import type { AreaConfig, MultiUserConfig, StorageConfig } from '../../config.ts';
+import { type Area, type Areas, arrangeAreas, baseOf } from '../areas.ts';
+import { prepareSharedStaging } from '../files/staging.ts';
+import { type Account, createAccounts } from './accounts.ts';
+import {
+  aliseMethod,
+  claimMethod,
+  createMapping,
+  fileMethod,
+  groupMethod,
+  type Mapping,
+  type MappingMethod,
+} from './mapping.ts';
+import { remoteFiles } from './remote-files.ts';
+import { createWorkerPool } from './worker-pool.ts';
+
+/** Where requests meet the file system as the local user that their caller is mapped to. */
+export interface MultiUser {
+  /** Runs one request; the worker stays as long as `work` runs. */
+  as<Result>(principal: Principal, work: (user: LocalUser) => Promise<Result>): Promise<Result>;
+  /** Account of a caller who has been here, without asking anybody. */
+  accountOf(principal: Principal): string | undefined;
+  close(): Promise<void>;
+}
+
+export interface LocalUser {
+  readonly account: Account;
+  readonly areas: Areas;
+}
+
+export async function createMultiUser(
+  context: ComponentContext<StorageConfig>,
+  rules: MultiUserConfig,
+): Promise<MultiUser> {
+  const { config, log } = context;
+  for (const { root } of config.areas.filter(isShared)) {
+    await mkdir(root, { recursive: true, mode: 0o755 });
+    await prepareSharedStaging(root);
+  }
+  const accounts = createAccounts({
+    minimumUid: rules.minimum_uid,
+    denied: rules.denied_accounts,
+    allowedGroups: rules.allowed_groups,
+  });
+  const mapping = chain(context, rules);
+  const pool = createWorkerPool({
+    maximum: rules.maximum_workers,
+    idleSeconds: rules.idle_seconds,
+    log,
+    settingsOf: (account) => ({
+      areas: config.areas.map((area) => ({
+        name: area.name,
+        root: rootOf(area, account),
+        durability: area.durability,
+        umask: area.umask,
+      })),
+    }),
+  });
+  const workers = context.metrics.gauge('weft_storage_workers', 'Workers of local users', ['site', 'state']);
+  const observe = () => {
+    const { running, busy } = pool.count();
+    workers.set({ site: config.site, state: 'busy' }, busy);
+    workers.set({ site: config.site, state: 'idle' }, running - busy);
+  };
+
+  const seen = new Map<string, string>();
+  const remember = (principal: Principal, { name }: Account) => {
+    if (seen.size >= MAXIMUM_SEEN) seen.clear();
+    seen.set(identityOf(principal), name);
+  };
+
+  return {
+    async as(principal, work) {
+      const account = await accounts.find(await mapping.accountOf(principal));
+      remember(principal, account);
+      try {
+        return await pool.use(account, (worker) => {
+          observe();
+          const all = config.areas.map(
+            (area): Area => ({
+              // What is known about files is kept apart by account: a worker is believed about its own files only.
+              name: `${area.name}@${account.name}`,
+              base: baseOf(area),
+              readOnly: area.read_only,
+              files: remoteFiles(worker, area.name),
+            }),
+          );
+          return work({ account, areas: arrangeAreas(all) });
+        });
+      } finally {
+        observe();
+      }
+    },
+    accountOf: (principal) => seen.get(identityOf(principal)),
+    close: () => pool.close(),
+  };
+}
+
+/** How long a request may wait for the account-linking service. */
+const ALISE_MILLISECONDS = 3_000;
+const MAXIMUM_SEEN = 100_000;
+
+function identityOf({ issuer, subject }: Principal): string {
+  return `${issuer} ${subject}`;
+}
+
+/** Whether several accounts work below one root. */
+function isShared({ root }: Pick<AreaConfig, 'root'>): boolean {
+  return !/\{(username|uid|home)\}/.test(root);
+}
+
+/** `{username}`, `{uid}` and `{home}` in an area's root. */
+export function rootOf(area: Pick<AreaConfig, 'root'>, { name, uid, home }: Account): string {
+  const values: Readonly<Record<string, string>> = { username: name, uid: String(uid), home };
+  return area.root.replace(/\{(username|uid|home)\}/g, (_, key: string) => values[key] ?? '');
+}
+
+function chain(context: ComponentContext<StorageConfig>, rules: MultiUserConfig): Mapping {
+  const linkUrl = context.config.identity?.url;
+  return createMapping(
+    rules.mapping.map((method) => toMethod(context, method)),
+    { log: context.log, ...(linkUrl === undefined ? {} : { linkUrl }) },
+  );
+}
+
+function toMethod(
+  { config, fetch, tokens }: ComponentContext<StorageConfig>,
+  method: MultiUserConfig['mapping'][number],
+): MappingMethod {
+  switch (method.method) {
+    case 'alise': {
+      const site = method.site ?? config.site;
+      const url = method.url ?? config.identity?.url;
+      if (url === undefined)
+        throw new Error('storage: the mapping method alise needs a url, or identity.url.');
+      const client = createAliseClient({
+        url,
+        fetch: (input, init) => fetch(input, { ...init, timeoutMilliseconds: ALISE_MILLISECONDS }),
+        credential:
+          method.api_key === undefined
+            ? { token: () => tokens.own({ audience: url, scopes: [`alise.mapping:${site}`] }) }
+            : { apiKey: method.api_key.reveal() },
+      });
+      return aliseMethod(
+        async (issuer, subject) => (await client.findMapping(site, issuer, subject))?.internal.username,
+      );
+    }
+    case 'file':
+      return fileMethod(method.file, method.issuer);
+    case 'group':
+      return groupMethod(method.issuer, method.pairs);
+    case 'claim':
+      return claimMethod(method.issuer, method.claim, new RegExp(method.pattern));
+  }
+}

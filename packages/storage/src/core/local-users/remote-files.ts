@@ -1,0 +1,116 @@
+import type { z } from 'zod';
+import type { AreaFiles, FileFacts, OpenFile, StagedFile } from '../files/types.ts';
+import { results, toError } from './file-answers.ts';
+import type { FileCall } from './file-calls.ts';
+
+/** Asks a worker; the answer is checked against `schema`. */
+export interface FileCaller {
+  call<Schema extends z.ZodType>(
+    request: FileCall,
+    schema: Schema,
+    body?: Uint8Array,
+  ): Promise<{ result: z.output<Schema>; body: Buffer }>;
+  /**
+   * A descriptor of this process for what the worker has open, so that content need not pass through the worker; nothing
+   * where the system does not offer it.
+   */
+  adopt(descriptor: number, facts: FileFacts): OpenDescriptor | undefined;
+}
+
+export interface OpenDescriptor {
+  readonly read: OpenFile['read'];
+  close(): Promise<void>;
+}
+
+/** The files of one area as a worker sees them, that runs as their user. */
+export function remoteFiles(worker: FileCaller, area: string): AreaFiles {
+  const ask = async <Schema extends z.ZodType>(request: FileCall, schema: Schema) =>
+    (await worker.call(request, schema)).result;
+
+  return {
+    stat: (path) => ask({ call: 'stat', area, path }, results.facts),
+    open: async (path) => {
+      const { handle, descriptor, facts } = await ask({ call: 'open', area, path }, results.openFile);
+      return openFile(worker, handle, facts, worker.adopt(descriptor, facts));
+    },
+    async *list(path) {
+      const { handle } = await ask({ call: 'list', area, path }, results.handle);
+      try {
+        for (;;) {
+          const batch = await ask({ call: 'next', listing: handle }, results.batch);
+          if (batch === null) return;
+          yield batch;
+        }
+      } finally {
+        await ask({ call: 'end', listing: handle }, results.nothing);
+      }
+    },
+    stage: async () => {
+      const { handle } = await ask({ call: 'stage', area }, results.handle);
+      return stagedFile(worker, handle);
+    },
+    makeCollection: async (path) => {
+      await ask({ call: 'makeCollection', area, path }, results.nothing);
+    },
+    makeCollections: (path) => ask({ call: 'makeCollections', area, path }, results.paths),
+    remove: async (path) => {
+      const failures = await ask({ call: 'remove', area, path }, results.failures);
+      return failures.map((one) => ({ path: one.path, error: toError(one.failure) }));
+    },
+    move: async (from, to, { replace }) => {
+      await ask({ call: 'move', area, from, to, replace }, results.nothing);
+    },
+    copy: async (from, to, { replace, shallow }) => {
+      await ask({ call: 'copy', area, from, to, replace, shallow }, results.nothing);
+    },
+    space: () => ask({ call: 'space', area }, results.space),
+    // A worker sweeps its staging folders when it starts.
+    sweep: () => Promise.resolve(0),
+    close: () => Promise.resolve(),
+  };
+}
+
+function openFile(
+  worker: FileCaller,
+  file: number,
+  facts: OpenFile['facts'],
+  adopted: OpenDescriptor | undefined,
+): OpenFile {
+  return {
+    facts,
+    read: adopted
+      ? adopted.read
+      : async (buffer, position) => {
+          const request: FileCall = { call: 'read', file, bytes: buffer.length, position };
+          const { body } = await worker.call(request, results.nothing);
+          buffer.set(body.subarray(0, buffer.length));
+          return Math.min(body.length, buffer.length);
+        },
+    refresh: async () => (await worker.call({ call: 'refresh', file }, results.facts)).result,
+    close: async () => {
+      await adopted?.close();
+      await worker.call({ call: 'close', file }, results.nothing);
+    },
+  };
+}
+
+function stagedFile(worker: FileCaller, staged: number): StagedFile {
+  return {
+    write: async (buffer, position) => {
+      await worker.call({ call: 'write', staged, position }, results.nothing, buffer);
+    },
+    commit: async (path, { replace, modified }) => {
+      const request: FileCall = {
+        call: 'commit',
+        staged,
+        path,
+        replace,
+        ...(modified ? { modified: modified.getTime() } : {}),
+      };
+      return (await worker.call(request, results.facts)).result;
+    },
+    discard: async () => {
+      await worker.call({ call: 'discard', staged }, results.nothing);
+    },
+  };
+}

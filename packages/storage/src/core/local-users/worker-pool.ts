@@ -1,0 +1,148 @@
+import { describeError, WeftError } from '@weft/kernel/errors';
+import type { Logger } from '@weft/kernel/telemetry';
+import type { Account } from './accounts.ts';
+import type { WorkerSettings } from './file-calls.ts';
+import { startWorker, type WorkerProcess } from './worker-process.ts';
+
+export interface WorkerPoolOptions {
+  readonly maximum: number;
+  readonly idleSeconds: number;
+  readonly settingsOf: (account: Account) => WorkerSettings;
+  readonly log: Logger;
+  /** For tests of the life cycle. */
+  readonly start?: (account: Account, settings: WorkerSettings) => Promise<WorkerProcess>;
+}
+
+export interface WorkerPool {
+  /** Runs `work` with the account's worker, which is started when there is none and not stopped while `work` runs. */
+  use<Result>(account: Account, work: (worker: WorkerProcess) => Promise<Result>): Promise<Result>;
+  count(): { running: number; busy: number };
+  close(): Promise<void>;
+}
+
+/** One user's worker; `users` counts the requests that hold it. */
+interface Slot {
+  readonly account: Account;
+  readonly worker: Promise<WorkerProcess>;
+  users: number;
+  lastUsed: number;
+}
+
+/** How often an account's workers ended on their own, and until when no other is started. */
+interface Trouble {
+  crashes: number[];
+  blockedUntil: number;
+}
+
+const CHECK_MILLISECONDS = 30_000;
+const CRASH_WINDOW_MILLISECONDS = 60_000;
+const MAXIMUM_CRASHES = 5;
+const FIRST_BACK_OFF_MILLISECONDS = 200;
+const MAXIMUM_BACK_OFF_MILLISECONDS = 10_000;
+
+/** The life of workers (brief teapot 3.2): on demand, one a user, stopped only when nothing uses them. */
+export function createWorkerPool(options: WorkerPoolOptions): WorkerPool {
+  const slots = new Map<number, Slot>();
+  const troubles = new Map<number, Trouble>();
+  const stopping = new Set<Promise<void>>();
+  const start = options.start ?? startWorker;
+  let closed = false;
+
+  /** Takes it out first, so that the next request starts another. */
+  function retire(slot: Slot): void {
+    slots.delete(slot.account.uid);
+    const stopped = slot.worker.then((worker) => worker.stop()).catch(() => undefined);
+    stopping.add(stopped);
+    void stopped.finally(() => stopping.delete(stopped));
+  }
+
+  const idle = () =>
+    [...slots.values()]
+      .filter(({ users }) => users === 0)
+      .toSorted((one, other) => one.lastUsed - other.lastUsed);
+
+  function makeRoom(): void {
+    if (slots.size < options.maximum) return;
+    const [longest] = idle();
+    if (!longest)
+      throw new WeftError('unavailable', 'too-many-workers', 'Too many users are active; try again soon.');
+    retire(longest);
+  }
+
+  function noteCrash(uid: number): void {
+    const now = Date.now();
+    const trouble = troubles.get(uid) ?? { crashes: [], blockedUntil: 0 };
+    trouble.crashes = [...trouble.crashes.filter((at) => now - at < CRASH_WINDOW_MILLISECONDS), now];
+    const count = trouble.crashes.length;
+    const backOff = Math.min(FIRST_BACK_OFF_MILLISECONDS * 2 ** (count - 1), MAXIMUM_BACK_OFF_MILLISECONDS);
+    trouble.blockedUntil = now + (count >= MAXIMUM_CRASHES ? CRASH_WINDOW_MILLISECONDS : backOff);
+    troubles.set(uid, trouble);
+  }
+
+  function acquire(account: Account): Slot {
+    const existing = slots.get(account.uid);
+    if (existing) return existing;
+    if (closed) throw new WeftError('unavailable', 'stopping', 'The service is stopping.');
+    if ((troubles.get(account.uid)?.blockedUntil ?? 0) > Date.now())
+      throw new WeftError(
+        'unavailable',
+        'worker-failing',
+        'The worker of this user keeps failing; try again.',
+      );
+    makeRoom();
+    const slot: Slot = {
+      account,
+      worker: start(account, options.settingsOf(account)),
+      users: 0,
+      lastUsed: Date.now(),
+    };
+    slots.set(account.uid, slot);
+    slot.worker.then(
+      (worker) =>
+        worker.ended.then(() => {
+          if (slots.get(account.uid) !== slot) return;
+          slots.delete(account.uid);
+          noteCrash(account.uid);
+          options.log.warn({ account: account.name }, 'a worker has ended on its own');
+        }),
+      (error: unknown) => {
+        if (slots.get(account.uid) === slot) slots.delete(account.uid);
+        noteCrash(account.uid);
+        options.log.error({ account: account.name, error: describeError(error) }, 'a worker did not start');
+      },
+    );
+    return slot;
+  }
+
+  const timer = setInterval(
+    () => {
+      const before = Date.now() - options.idleSeconds * 1000;
+      for (const slot of idle()) if (slot.lastUsed <= before) retire(slot);
+    },
+    Math.min(CHECK_MILLISECONDS, options.idleSeconds * 500),
+  );
+  timer.unref();
+
+  return {
+    async use(account, work) {
+      const slot = acquire(account);
+      slot.users += 1;
+      try {
+        return await work(await slot.worker);
+      } finally {
+        slot.users -= 1;
+        slot.lastUsed = Date.now();
+      }
+    },
+    count: () => ({
+      running: slots.size,
+      busy: [...slots.values()].filter(({ users }) => users > 0).length,
+    }),
+    async close() {
+      closed = true;
+      clearInterval(timer);
+      for (const slot of [...slots.values()]) retire(slot);
+      await Promise.all(stopping);
+    },
+  };
+}
