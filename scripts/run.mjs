@@ -27,6 +27,7 @@ const tasks = {
   interop: [['interop/run.ts']],
   chaos: [['interop/chaos/run.ts']],
   bench: [['benchmarks/run.ts']],
+  pack: [['scripts/pack.ts']],
 };
 
 function install() {

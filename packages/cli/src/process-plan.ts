@@ -1,7 +1,7 @@
-import path from 'node:path';
 import type { ComponentName } from './components.ts';
 import type { DataFolder } from './data-folder.ts';
 import { SITES } from './federation.ts';
+import { ENTRY } from './own-program.ts';
 
 /** One process that the supervisor runs: `node main.ts serve …`. */
 export interface ProcessPlan {
@@ -14,10 +14,9 @@ export interface ProcessPlan {
  * data path of transfer (DESIGN "Processes").
  */
 export function planProcesses(folder: DataFolder, components: readonly ComponentName[]): ProcessPlan[] {
-  const entry = path.join(import.meta.dirname, 'main.ts');
   const plan = (name: string, names: readonly string[], ...more: string[]): ProcessPlan => ({
     name,
-    arguments: [entry, 'serve', ...names, '--config', folder.configuration, ...more],
+    arguments: [ENTRY, 'serve', ...names, '--config', folder.configuration, ...more],
   });
   const services = components.filter((name) => name !== 'storage');
   return [

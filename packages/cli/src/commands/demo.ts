@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
-import path from 'node:path';
 import { ExitError } from '@weft/kernel/errors';
 import { locateDataFolder } from '../data-folder.ts';
 import { endpointsOf } from '../endpoints.ts';
 import { readInstanceState } from '../instance-state.ts';
+import { ownCommand, tourProgram } from '../own-program.ts';
 import { printEndpoints } from '../print-endpoints.ts';
 import { chooseComponents, startEmbedded } from './up.ts';
 
@@ -61,13 +61,12 @@ export async function demo(options: DemoOptions): Promise<void> {
 
 /** The tour is a client like any other: a process of its own that knows the stable commands only. */
 function runTwin(options: DemoOptions, data: string): Promise<number> {
-  const root = path.resolve(import.meta.dirname, '..', '..', '..', '..');
   const tour = spawn(
     process.execPath,
     [
-      path.join(root, 'examples', 'drought-twin', 'run.ts'),
+      tourProgram(),
       '--weft',
-      path.join(root, 'weft'),
+      ownCommand(),
       '--data',
       data,
       ...(options.drain === undefined ? [] : ['--drain', options.drain]),

@@ -6,6 +6,7 @@ import { COMPONENT_NAMES, type ComponentName, isComponentName } from '../compone
 import { type DataFolder, locateDataFolder, openDataFolder } from '../data-folder.ts';
 import { endpointsOf } from '../endpoints.ts';
 import { readInstanceState } from '../instance-state.ts';
+import { ENTRY } from '../own-program.ts';
 import { addressesOf, unavailable } from '../ports-in-use.ts';
 import { printEndpoints } from '../print-endpoints.ts';
 import { childMessageSchema, runUntilStopped } from '../supervised.ts';
@@ -105,7 +106,7 @@ async function detach(names: readonly string[], options: UpOptions, folder: Data
   const child = spawn(
     process.execPath,
     [
-      path.join(import.meta.dirname, '..', 'main.ts'),
+      ENTRY,
       'up',
       ...names,
       '--data',
