@@ -139,7 +139,25 @@ const LOOPBACK_ONLY = {
 const realmSchema = z.strictObject(realmShape).refine(onLoopback, LOOPBACK_ONLY);
 
 const federatedSchema = z.strictObject({ issuer: z.string().min(1), subject: z.string().min(1).max(255) });
-const providerSchema = z.strictObject({ name: z.string().min(1), issuer: z.string().min(1) });
+const providerSchema = z.strictObject({
+  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/),
+  issuer: z.string().min(1),
+  title: z.string().optional().describe('Shown to people; default: the name'),
+  client_id: z.string().optional().describe('Without one, nobody can sign in there from the pages'),
+  client_secret: secretSchema.optional(),
+  client_secret_file: z.string().optional().describe('File that holds the secret alone'),
+  scopes: z.array(z.string()).default(['openid', 'profile']),
+  username_claim: z
+    .string()
+    .default('preferred_username')
+    .describe('Claim of a site’s own provider that is the name of the local account'),
+  required_assurance: z.array(z.string()).default([]).describe('Values that `eduperson_assurance` must have'),
+  required_entitlements: z
+    .array(z.string())
+    .default([])
+    .describe('AARC entitlements, all of which the person must have'),
+  link_days: z.int().min(1).max(3650).optional().describe('After so many days a link must be made anew'),
+});
 
 const siteSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9_-]*$/i),
@@ -188,4 +206,5 @@ export type RealmConfig = z.output<typeof realmSchema>;
 export type UserConfig = RealmConfig['users'][number];
 export type ClientConfig = RealmConfig['clients'][number];
 export type AliseConfig = z.output<typeof aliseSchema>;
+export type ProviderConfig = SiteConfig['external'][number];
 export type SiteConfig = AliseConfig['sites'][number];

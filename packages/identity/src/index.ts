@@ -1,14 +1,17 @@
 import { fileURLToPath } from 'node:url';
 import { type ComponentContext, defineComponent, type ListenerDefinition } from '@weft/kernel/component';
 import { sql } from 'kysely';
+import { registerAliseAdministration } from './api/alise-administration.ts';
 import { printAliseError, registerAliseV1 } from './api/alise-v1.ts';
 import { registerAliseV2 } from './api/alise-v2.ts';
 import { registerAuthorize } from './api/authorize.ts';
 import { registerDevice } from './api/device.ts';
 import { registerDiscovery } from './api/discovery.ts';
+import { registerLinking } from './api/linking.ts';
 import { printOAuthError } from './api/oauth-dialect.ts';
 import { registerRegistration } from './api/registration.ts';
 import { registerSignIn } from './api/sign-in.ts';
+import { registerSuspension } from './api/suspension.ts';
 import { registerToken } from './api/token.ts';
 import { registerTokenInspection } from './api/token-inspection.ts';
 import { configSchema, type IdentityConfig } from './config.ts';
@@ -46,7 +49,7 @@ async function provision(context: ComponentContext<IdentityConfig>): Promise<voi
 }
 
 function listeners(context: ComponentContext<IdentityConfig>): ListenerDefinition[] {
-  const { config, database, verifier } = context;
+  const { config, database, verifier, wakeUps } = context;
   const issuers = realmConfigs(config).map(([name, realmConfig]) => {
     const realm = createRealm(context, name, realmConfig);
     return {
@@ -62,6 +65,7 @@ function listeners(context: ComponentContext<IdentityConfig>): ListenerDefinitio
         registerSignIn(app, realm);
         registerDevice(app, realm);
         registerRegistration(app, realm);
+        registerSuspension(app, realm);
       },
     } satisfies ListenerDefinition;
   });
@@ -76,8 +80,10 @@ function listeners(context: ComponentContext<IdentityConfig>): ListenerDefinitio
       events: (principal) => [...principal.scopes].some((scope) => scope.startsWith('alise.mapping:')),
       options: { printError: printAliseError },
       routes(app) {
-        registerAliseV1(app, { database, verifier, url: alise.url });
-        registerAliseV2(app, { database, verifier, url: alise.url });
+        registerAliseV1(app, { database, wakeUps, verifier, url: alise.url });
+        registerAliseV2(app, { database, wakeUps, verifier, url: alise.url });
+        registerAliseAdministration(app, { database, wakeUps, verifier, url: alise.url });
+        registerLinking(app, { database, wakeUps, fetch: context.fetch, config: alise });
       },
     },
   ];

@@ -6,6 +6,10 @@ export interface TestBrowser {
   get(path: string): Promise<PageSeen>;
   /** Submits the form of the page seen last, with these fields filled in. */
   submit(fields: Record<string, string>): Promise<PageSeen>;
+  /** Submits the one of several forms that has this action. */
+  submitTo(action: string, fields: Record<string, string>): Promise<PageSeen>;
+  /** Posts to a path without a form of ours. */
+  post(path: string, fields: Record<string, string>): Promise<PageSeen>;
   signIn(path: string, username: string, password: string): Promise<PageSeen>;
   readonly cookies: Map<string, string>;
 }
@@ -18,12 +22,16 @@ interface PageSeen {
   leaving: URL | undefined;
 }
 
-export function createTestBrowser(fetch: GuardedFetch): TestBrowser {
-  const cookies = new Map<string, string>();
+export function createTestBrowser(fetch: GuardedFetch, origins: readonly string[] = [ISSUER]): TestBrowser {
+  const jars = new Map(origins.map((origin) => [origin, new Map<string, string>()]));
+  let here: string = origins[0] ?? ISSUER;
   let page: PageSeen = { status: 0, headers: new Headers(), text: '', leaving: undefined };
 
   async function open(method: 'GET' | 'POST', path: string, form?: URLSearchParams): Promise<PageSeen> {
-    const response = await fetch(new URL(path, ISSUER), {
+    const url = new URL(path, here);
+    here = url.origin;
+    const cookies = jars.get(here) ?? new Map<string, string>();
+    const response = await fetch(url, {
       method,
       headers: {
         cookie: [...cookies].map(([name, value]) => `${name}=${value}`).join('; '),
@@ -37,8 +45,8 @@ export function createTestBrowser(fetch: GuardedFetch): TestBrowser {
       cookies.set(pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1));
     }
     const location = response.headers.get('location');
-    const target = location === null ? undefined : new URL(location, ISSUER);
-    if (target?.origin === ISSUER) return open('GET', target.pathname + target.search);
+    const target = location === null ? undefined : new URL(location, url);
+    if (target !== undefined && jars.has(target.origin)) return open('GET', target.href);
     page = {
       status: response.status,
       headers: response.headers,
@@ -48,23 +56,29 @@ export function createTestBrowser(fetch: GuardedFetch): TestBrowser {
     return page;
   }
 
-  function submit(fields: Record<string, string>): Promise<PageSeen> {
-    const action = /<form method="post" action="([^"]+)"/.exec(page.text)?.[1];
-    if (action === undefined) throw new Error(`no form on this page: ${page.text}`);
-    const form = new URLSearchParams();
-    for (const [, name = '', value = ''] of page.text.matchAll(
+  function submit(fields: Record<string, string>, wanted?: string): Promise<PageSeen> {
+    const forms = page.text.split('<form method="post" action="').slice(1);
+    const form = forms.find((each) => wanted === undefined || each.startsWith(`${wanted}"`));
+    if (form === undefined) throw new Error(`no form ${wanted ?? ''} on this page: ${page.text}`);
+    const filled = new URLSearchParams();
+    const [body = ''] = form.split('</form>');
+    for (const [, name = '', value = ''] of body.matchAll(
       /<input type="hidden" name="([^"]+)" value="([^"]*)"/g,
     )) {
-      form.set(name, decodeEntities(value));
+      filled.set(name, decodeEntities(value));
     }
-    for (const [name, value] of Object.entries(fields)) form.set(name, value);
-    return open('POST', action, form);
+    for (const [name, value] of Object.entries(fields)) filled.set(name, value);
+    return open('POST', form.slice(0, form.indexOf('"')), filled);
   }
 
   return {
-    cookies,
+    get cookies() {
+      return jars.get(here) ?? new Map<string, string>();
+    },
     get: (path) => open('GET', path),
-    submit,
+    submit: (fields) => submit(fields),
+    post: (path, fields) => open('POST', path, new URLSearchParams(fields)),
+    submitTo: (action, fields) => submit(fields, action),
     async signIn(path, username, password) {
       await open('GET', path);
       return submit({ username, password });

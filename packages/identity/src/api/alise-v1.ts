@@ -11,6 +11,7 @@ import {
   siteExists,
 } from '../core/mappings.ts';
 import type { IdentityTables } from '../db/schema.ts';
+import { printLinkingError } from './linking.ts';
 import { type AliseOptions, requireSiteReader } from './site-reader.ts';
 
 /** The version of ALISE whose answers these are. */
@@ -159,6 +160,8 @@ function printIdentity({ subject, issuer, displayName, lastSeen }: LinkedIdentit
 /** The bodies of FastAPI that ALISE's clients know; API v2 speaks RFC 9457. */
 export const printAliseError: ErrorPrinter = (error, request, reply) => {
   if (request.url.startsWith('/api/v2/')) return printProblem(error, request, reply);
+  if (!request.url.startsWith('/api/') && !request.url.startsWith('/.weft/'))
+    return printLinkingError(error, request, reply);
   const { status, code, message } = toHttpFailure(error);
   if (code === 'not-authenticated') return void reply.code(403).send({ detail: message });
   const detail =

@@ -1,10 +1,9 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
-import { WeftError } from '@weft/kernel/errors';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { newSecret } from '../core/hashes.ts';
 import type { Realm } from '../core/realm.ts';
 import { beginSession, endSession, findSession, type Session } from '../core/sessions.ts';
 import type { IdentityTables } from '../db/schema.ts';
+import { formTokenOf, readCookies, requireFormToken, setCookie } from './cookies.ts';
 
 /** One browser at one realm: its session, and the token that proves that a form came from our own page. */
 export interface Browser {
@@ -36,7 +35,7 @@ export async function openBrowser(
   if (known === undefined) setCookie(reply, names.browser, browser);
   return {
     session: await findSession(sql, realm.name, cookies.get(names.session)),
-    csrf: csrfOf(browser),
+    csrf: formTokenOf(browser),
     async signIn(subject) {
       await endSession(sql, cookies.get(names.session));
       setCookie(reply, names.session, await beginSession(sql, realm.name, subject));
@@ -54,39 +53,5 @@ export async function openBrowser(
  * @throws {WeftError} `forbidden`
  */
 export function requireOwnForm(realm: Realm, request: FastifyRequest, form: URLSearchParams): void {
-  const browser = readCookies(request.headers.cookie).get(cookieNames(realm).browser);
-  const expected = browser === undefined ? undefined : Buffer.from(csrfOf(browser));
-  const given = Buffer.from(form.get('csrf') ?? '');
-  if (expected === undefined || given.length !== expected.length || !timingSafeEqual(given, expected)) {
-    throw new WeftError(
-      'forbidden',
-      'stale-form',
-      'This page is too old, or it was not ours. Go back and try again.',
-    );
-  }
-}
-
-function csrfOf(browser: string): string {
-  return createHash('sha256').update(`form ${browser}`).digest('base64url');
-}
-
-function readCookies(header: string | undefined): Map<string, string> {
-  const cookies = new Map<string, string>();
-  for (const pair of (header ?? '').split(';')) {
-    const equals = pair.indexOf('=');
-    if (equals > 0) cookies.set(pair.slice(0, equals).trim(), pair.slice(equals + 1).trim());
-  }
-  return cookies;
-}
-
-/** Session cookies; `maxAge` 0 removes one. */
-function setCookie(reply: FastifyReply, name: string, value: string, maxAge?: number): void {
-  const end = maxAge === undefined ? '' : `; Max-Age=${maxAge}`;
-  const cookie = `${name}=${value}; Path=/; Secure; HttpOnly; SameSite=Lax${end}`;
-  const others = [reply.getHeader('set-cookie') ?? []]
-    .flat()
-    .map(String)
-    .filter((each) => !each.startsWith(`${name}=`));
-  reply.removeHeader('set-cookie');
-  reply.header('set-cookie', [...others, cookie]);
+  requireFormToken(readCookies(request.headers.cookie).get(cookieNames(realm).browser), form);
 }

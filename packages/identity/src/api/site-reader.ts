@@ -1,5 +1,5 @@
 import { authenticate, type TokenVerifier } from '@weft/kernel/auth';
-import type { Database } from '@weft/kernel/database';
+import type { Database, WakeUps } from '@weft/kernel/database';
 import { WeftError } from '@weft/kernel/errors';
 import type { FastifyRequest } from 'fastify';
 import { findApiKey } from '../core/api-keys.ts';
@@ -7,6 +7,7 @@ import type { IdentityTables } from '../db/schema.ts';
 
 export interface AliseOptions {
   database: Database;
+  wakeUps: WakeUps;
   verifier: TokenVerifier;
   /** The audience of service tokens. */
   url: string;

@@ -9,6 +9,8 @@ export interface RequestOrigin {
 
 export interface AuditEntry {
   realm: string | null;
+  /** Of an action of account linking. */
+  site?: string;
   /** Client id, user name, or `configuration`. */
   actor: string;
   /** `token.issue`, `token.revoke`, `mapping.look-up`, `key.rotate`, … */
@@ -41,6 +43,7 @@ export async function recordAudit(
         reason: entry.reason?.slice(0, LONGEST_TEXT) ?? null,
         request_id: entry.origin?.requestId ?? null,
         address: entry.origin?.address ?? null,
+        site: entry.site ?? null,
       })),
     )
     .execute();

@@ -10,6 +10,8 @@ export interface FederatedIdentity {
 /** A link as services see it; tombstones are kept so that they learn of an unlinking. */
 export interface Link extends FederatedIdentity {
   readonly id: string;
+  readonly kind: 'internal' | 'external';
+  readonly displayName: string | null;
   readonly username: string;
   readonly uid: number | null;
   readonly gid: number | null;
@@ -19,7 +21,7 @@ export interface Link extends FederatedIdentity {
 }
 
 const LINK = sql`
-  link.id, account.username, account.uid, account.gid, issuer.url as issuer, person.subject,
+  link.id, link.kind, person.display_name as "displayName", account.username, account.uid, account.gid, issuer.url as issuer, person.subject,
   link.created_at as "linkedAt", link.expires_at as "expiresAt",
   case when link.state = 'active' and account.state = 'suspended' then 'suspended'
        when link.state = 'active' and link.expires_at <= now() then 'expired'

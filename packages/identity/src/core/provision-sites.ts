@@ -1,10 +1,9 @@
 import type { Tx, WakeUps } from '@weft/kernel/database';
-import { emit } from '@weft/kernel/events';
 import { sql } from 'kysely';
 import type { AliseConfig, SiteConfig } from '../config.ts';
 import type { IdentityTables } from '../db/schema.ts';
-import { recordAudit } from './audit.ts';
 import { issuerHashes } from './issuer-hashes.ts';
+import { type ChangedLink, describeTouchedLinks, recordLinkChanges } from './linking/link-changes.ts';
 import { secretHashOf } from './provision-realm.ts';
 
 /** One federated identity of one local account, as the configuration links them. */
@@ -34,23 +33,7 @@ export async function provisionSites(
   await provisionApiKeys(tx, sites);
   await provisionIdentities(tx, links);
   const changed = [...(await upsertLinks(tx, links)), ...(await unlinkOthers(tx, links))];
-  if (changed.length === 0) return;
-  await recordAudit(
-    tx,
-    ...changed.map((link) => ({
-      realm: null,
-      actor: 'configuration',
-      action: link.state === 'active' ? 'link.create' : 'link.remove',
-      object: `${link.site} ${link.id}`,
-      decision: 'granted' as const,
-    })),
-  );
-  const events = changed.map((link) => ({
-    type: 'link.changed',
-    subject: `${link.site}/${link.id}`,
-    data: link,
-  }));
-  await emit(tx, wakeUps, 'identity', events);
+  await recordLinkChanges(tx, wakeUps, 'configuration', changed);
 }
 
 /** An account without an identity at the site's own provider is known there by its user name. */
@@ -143,15 +126,6 @@ async function provisionIdentities(tx: Tx<IdentityTables>, links: readonly Confi
     on conflict (issuer_id, subject) do nothing`.execute(tx);
 }
 
-interface ChangedLink {
-  id: string;
-  site: string;
-  username: string;
-  issuer: string;
-  subject: string;
-  state: 'active' | 'unlinked';
-}
-
 /** The configured links joined with the rows that they are about. */
 const resolvedLinks = (links: readonly ConfiguredLink[]) => sql`
   select given.site, given.kind, accounts.id as account_id, identities.id as identity_id
@@ -160,13 +134,6 @@ const resolvedLinks = (links: readonly ConfiguredLink[]) => sql`
     join identity.local_accounts accounts on accounts.site = given.site and accounts.username = given.username
     join identity.issuers on issuers.url = given.issuer
     join identity.identities on identities.issuer_id = issuers.id and identities.subject = given.subject`;
-
-const describeLinks = sql`
-  select touched.id, touched.site, accounts.username, issuers.url as issuer, identities.subject, touched.state
-    from touched
-    join identity.local_accounts accounts on accounts.id = touched.account_id
-    join identity.identities on identities.id = touched.identity_id
-    join identity.issuers on issuers.id = identities.issuer_id`;
 
 async function upsertLinks(tx: Tx<IdentityTables>, links: readonly ConfiguredLink[]): Promise<ChangedLink[]> {
   const { rows } = await sql<ChangedLink>`with touched as (
@@ -177,7 +144,7 @@ async function upsertLinks(tx: Tx<IdentityTables>, links: readonly ConfiguredLin
         where (links.account_id, links.kind, links.state, links.configured)
            is distinct from (excluded.account_id, excluded.kind, 'active', true)
       returning id, site, account_id, identity_id, state
-    ) ${describeLinks}`.execute(tx);
+    ) ${describeTouchedLinks}`.execute(tx);
   return rows;
 }
 
@@ -190,6 +157,6 @@ async function unlinkOthers(
        where configured and state <> 'unlinked'
          and (site, identity_id) not in (select site, identity_id from (${resolvedLinks(links)}) wanted)
       returning id, site, account_id, identity_id, state
-    ) ${describeLinks}`.execute(tx);
+    ) ${describeTouchedLinks}`.execute(tx);
   return rows;
 }

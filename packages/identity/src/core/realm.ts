@@ -1,6 +1,6 @@
 import { createTokenVerifier, type TokenVerifier } from '@weft/kernel/auth';
 import type { ComponentContext } from '@weft/kernel/component';
-import type { Database } from '@weft/kernel/database';
+import type { Database, WakeUps } from '@weft/kernel/database';
 import type { IdentityConfig, RealmConfig } from '../config.ts';
 import { createSigningKeys, KEYS_CHANGED, type SigningKeys } from './signing-keys.ts';
 
@@ -10,6 +10,7 @@ export interface Realm {
   readonly issuer: string;
   readonly config: RealmConfig;
   readonly database: Database;
+  readonly wakeUps: WakeUps;
   readonly keys: SigningKeys;
   /** Verifies this realm's own access tokens through the same pipeline that everybody uses; no network. */
   readonly verifier: TokenVerifier;
@@ -26,6 +27,7 @@ export function createRealm(
     issuer: config.url,
     config,
     database: context.database,
+    wakeUps: context.wakeUps,
     keys,
     verifier: createOwnVerifier(context, config.url, keys),
   };

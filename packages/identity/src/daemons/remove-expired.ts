@@ -14,6 +14,9 @@ const EXPIRING = [
   'identity.sessions',
   'identity.authorization_codes',
   'identity.device_codes',
+  'identity.linking_sessions',
+  'identity.linking_transactions',
+  'identity.link_changes',
 ];
 
 /** Deletes expired rows, a bounded batch at a time. */

@@ -12,6 +12,8 @@ export interface IdentityTables {
   'identity.authorization_codes': AuthorizationCodeTable;
   'identity.device_codes': DeviceCodeTable;
   'identity.audit': AuditTable;
+  'identity.linking_sessions': LinkingSessionTable;
+  'identity.linking_transactions': LinkingTransactionTable;
 }
 
 type SigningKeyState = 'published' | 'active' | 'retired';
@@ -129,6 +131,7 @@ interface AuditTable {
   reason: string | null;
   request_id: string | null;
   address: string | null;
+  site: string | null;
 }
 
 interface SessionTable {
@@ -172,5 +175,30 @@ interface DeviceCodeTable {
   auth_time: Date | null;
   interval_seconds: Generated<number>;
   polled_at: Date | null;
+  expires_at: Date;
+}
+
+interface LinkingSessionTable {
+  id_hash: Buffer;
+  site: string;
+  account_id: string;
+  display_name: string | null;
+  auth_time: Date;
+  last_seen: Generated<Date>;
+  expires_at: Date;
+}
+
+interface LinkingTransactionTable {
+  state_hash: Buffer;
+  browser_hash: Buffer;
+  session_hash: Buffer | null;
+  site: string;
+  kind: 'internal' | 'external';
+  provider: string;
+  verifier: string;
+  nonce: string;
+  fresh: boolean;
+  subject: string | null;
+  display_name: string | null;
   expires_at: Date;
 }

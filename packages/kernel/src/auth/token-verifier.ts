@@ -5,6 +5,7 @@ import type { GuardedFetch } from '../http/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import { invalidToken, readCompactToken } from './compact-token.ts';
 import { createKeyStore, type KeyStore } from './key-store.ts';
+import type { Revocations } from './revocations.ts';
 import { createTokenCache } from './token-cache.ts';
 import { principalOf, requireAudience } from './token-claims.ts';
 import type { Principal, TokenVerifier, TrustedIssuer } from './types.ts';
@@ -16,6 +17,8 @@ export interface TokenVerifierOptions {
   log: Logger;
   /** Where the last good keys are kept, so that an issuer that is down at our start delays nothing. */
   cacheFolder?: string | undefined;
+  /** What was taken back although its signature holds; asked for every token, cached or not. */
+  revocations?: Revocations;
   /** Milliseconds since 1970; for tests. */
   now?: () => number;
 }
@@ -55,6 +58,7 @@ export function createTokenVerifier({
   fetch,
   log,
   cacheFolder,
+  revocations,
   now = Date.now,
 }: TokenVerifierOptions): TokenVerifier {
   const known = new Map<string, KnownIssuer>();
@@ -103,6 +107,7 @@ export function createTokenVerifier({
       if (refusal !== undefined) throw refusal.outcome;
       const { issuer, outcome } = current(accepted.get(digest, now())) ?? (await verifyUncached(raw, digest));
       requireAudience(outcome, audiences, issuer.trust);
+      if (await revocations?.isRevoked(outcome)) throw invalidToken('it was revoked');
       return outcome;
     },
     async close() {

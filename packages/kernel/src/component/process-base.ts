@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { createTokenVerifier, type TokenVerifier } from '../auth/index.ts';
+import { createRevocations, createTokenVerifier, type TokenVerifier } from '../auth/index.ts';
 import { createSecretBox, EXIT_CONFIGURATION, readConfiguredFile, type SecretBox } from '../config/index.ts';
 import { createWakeUps, type Database, openDatabase, type WakeUps } from '../database/index.ts';
 import { describeError, ExitError } from '../errors/index.ts';
@@ -59,7 +59,10 @@ export async function openProcess(
     closers.push(() => fetch.close());
     const wakeUps = createWakeUps({ ...server.target, log });
     closers.push(() => wakeUps.close());
+    const revocations = createRevocations({ database, wakeUps, log });
+    closers.push(() => revocations.close());
     const verifier = createTokenVerifier({
+      revocations,
       issuers: settings.issuers.map((issuer) => ({
         issuer: issuer.issuer,
         allowWildcardAudience: issuer.allow_wildcard_audience,

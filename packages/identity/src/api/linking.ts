@@ -1,0 +1,273 @@
+import type { Database, WakeUps } from '@weft/kernel/database';
+import { WeftError } from '@weft/kernel/errors';
+import type { ErrorPrinter, GuardedFetch } from '@weft/kernel/http';
+import { toHttpFailure } from '@weft/kernel/http';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { AliseConfig, SiteConfig } from '../config.ts';
+import { findLinksOfAccount } from '../core/find-links.ts';
+import { newSecret } from '../core/hashes.ts';
+import { accountOf, changeLink, linkIdentity } from '../core/linking/link-identity.ts';
+import {
+  beginLinkingSession,
+  endLinkingSession,
+  findLinkingSession,
+  type LinkingSession,
+} from '../core/linking/linking-sessions.ts';
+import { createSiteProviders, type ProviderKind } from '../core/linking/site-providers.ts';
+import {
+  awaitConfirmation,
+  beginTransaction,
+  findConfirmation,
+  takeTransaction,
+} from '../core/linking/transactions.ts';
+import type { IdentityTables } from '../db/schema.ts';
+import { formTokenOf, readCookies, requireFormToken, setCookie } from './cookies.ts';
+import { formOf, originOf } from './oauth-dialect.ts';
+import { message } from './pages/forms.ts';
+import { linkConfirmation, linkOverview, siteList, siteSignIn } from './pages/linking-pages.ts';
+import { sendPage } from './pages/page.ts';
+
+const SESSION = '__Host-weft-linking-session';
+const BROWSER = '__Host-weft-linking-browser';
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+type AtSite = FastifyRequest<{ Params: { site: string } }>;
+
+export interface LinkingOptions {
+  database: Database;
+  wakeUps: WakeUps;
+  fetch: GuardedFetch;
+  config: AliseConfig;
+}
+
+/**
+ * The pages on which people link their accounts (brief alise-aai 3.6): sign in at the site, sign in elsewhere, confirm.
+ * Every change is a POST with a form token; linking and unlinking need a sign-in younger than 15 minutes.
+ */
+export function registerLinking(
+  app: FastifyInstance,
+  { database, wakeUps, fetch, config }: LinkingOptions,
+): void {
+  const providers = createSiteProviders(config, fetch);
+  const sql = database.withTables<IdentityTables>();
+
+  const siteOf = (request: AtSite): SiteConfig => {
+    const site = providers.site(request.params.site);
+    if (site === undefined) throw new WeftError('not-found', 'not-found', 'There is no such page.');
+    return site;
+  };
+
+  async function visit(request: FastifyRequest, reply: FastifyReply, site: SiteConfig) {
+    const cookies = readCookies(request.headers.cookie);
+    const known = cookies.get(BROWSER);
+    const browser = known ?? newSecret();
+    if (known === undefined) setCookie(reply, BROWSER, browser);
+    const session = await findLinkingSession(sql, cookies.get(SESSION));
+    return {
+      browser,
+      csrf: formTokenOf(browser),
+      session: session?.site === site.name ? session : undefined,
+    };
+  }
+
+  /** A form of ours, from somebody who has signed in at the site. */
+  async function submitted(request: FastifyRequest, reply: FastifyReply, site: SiteConfig) {
+    const form = formOf(request);
+    requireFormToken(readCookies(request.headers.cookie).get(BROWSER), form);
+    return { form, ...(await visit(request, reply, site)) };
+  }
+
+  async function leave(
+    reply: FastifyReply,
+    begun: {
+      browser: string;
+      session: LinkingSession | undefined;
+      site: SiteConfig;
+      kind: ProviderKind;
+      fresh: boolean;
+    },
+    name: string,
+  ) {
+    const provider = providers.find(begun.site.name, begun.kind, name);
+    if (provider === undefined) throw new WeftError('not-found', 'not-found', 'There is no such provider.');
+    const transit = await beginTransaction(sql, {
+      browser: begun.browser,
+      sessionHash: begun.session?.idHash,
+      site: begun.site.name,
+      kind: begun.kind,
+      provider: name,
+      fresh: begun.fresh,
+    });
+    const address = await providers.addressOf(provider, transit, begun.fresh);
+    return reply.header('cache-control', 'no-store').redirect(address.href, 303);
+  }
+
+  const signInAgain = (reply: FastifyReply, site: SiteConfig, csrf: string) =>
+    sendPage(reply, {
+      title: 'Sign in again',
+      body: siteSignIn(site, csrf, true),
+      formTargets: site.internal.map(({ issuer }) => issuer),
+    });
+
+  app.get('/', async (_request, reply) => {
+    const [only] = config.sites;
+    if (config.sites.length === 1 && only !== undefined) return reply.redirect(`/${only.name}`, 303);
+    return sendPage(reply, { title: 'Link your accounts', body: siteList(config.sites) });
+  });
+
+  app.get('/:site', async (request: AtSite, reply) => {
+    const site = siteOf(request);
+    const { session, csrf } = await visit(request, reply, site);
+    if (session === undefined) {
+      const targets = site.internal.map(({ issuer }) => issuer);
+      return sendPage(reply, {
+        title: `Accounts at ${site.name}`,
+        body: siteSignIn(site, csrf, false),
+        formTargets: targets,
+      });
+    }
+    const links = await findLinksOfAccount(sql, site.name, session.username);
+    const done = new URLSearchParams(request.rawTarget.split('?')[1]).get('done');
+    const body = linkOverview(site, csrf, session, links, NOTICES.get(done ?? ''));
+    return sendPage(reply, {
+      title: `Your account at ${site.name}`,
+      body,
+      formTargets: site.external.map(({ issuer }) => issuer),
+    });
+  });
+
+  app.post('/:site/sign-in', async (request: AtSite, reply) => {
+    const site = siteOf(request);
+    const { form, browser } = await submitted(request, reply, site);
+    const fresh = form.has('again');
+    return leave(
+      reply,
+      { browser, session: undefined, site, kind: 'internal', fresh },
+      form.get('provider') ?? '',
+    );
+  });
+
+  app.post('/:site/link', async (request: AtSite, reply) => {
+    const site = siteOf(request);
+    const { form, browser, csrf, session } = await submitted(request, reply, site);
+    if (session?.fresh !== true) return signInAgain(reply, site, csrf);
+    return leave(
+      reply,
+      { browser, session, site, kind: 'external', fresh: false },
+      form.get('provider') ?? '',
+    );
+  });
+
+  app.get('/callback', async (request, reply) => {
+    const target = new URL(request.rawTarget, config.url);
+    const cookies = readCookies(request.headers.cookie);
+    const transaction = await takeTransaction(
+      sql,
+      target.searchParams.get('state') ?? '',
+      cookies.get(BROWSER) ?? '',
+    );
+    const { kind, site, fresh } = transaction;
+    const provider = providers.find(site, kind, transaction.provider);
+    if (provider === undefined) throw new WeftError('not-found', 'not-found', 'There is no such provider.');
+    const transit = {
+      state: target.searchParams.get('state') ?? '',
+      nonce: transaction.nonce,
+      verifier: transaction.verifier,
+    };
+    const person = await providers.redeem(provider, target, transit, fresh);
+    if (kind === 'external') {
+      const session = await findLinkingSession(sql, cookies.get(SESSION));
+      if (session === undefined || transaction.session_hash?.equals(session.idHash) !== true)
+        throw new WeftError('forbidden', 'stale-sign-in', 'Your session at the site has ended. Begin again.');
+      const ticket = await awaitConfirmation(sql, transaction, person);
+      return reply.header('cache-control', 'no-store').redirect(`/${site}/confirm?ticket=${ticket}`, 303);
+    }
+    const cookie = await database.transaction<string, IdentityTables>(async (tx) => {
+      const seen = { issuer: provider.issuer, subject: person.subject, displayName: person.displayName };
+      const account = await accountOf(tx, wakeUps, site, seen, person.username, originOf(request));
+      await endLinkingSession(tx, cookies.get(SESSION));
+      return beginLinkingSession(tx, {
+        site,
+        ...account,
+        displayName: person.displayName,
+        authTime: person.authTime,
+      });
+    });
+    setCookie(reply, SESSION, cookie);
+    setCookie(reply, BROWSER, newSecret());
+    return reply.header('cache-control', 'no-store').redirect(`/${site}`, 303);
+  });
+
+  app.get('/:site/confirm', async (request: AtSite, reply) => {
+    const site = siteOf(request);
+    const { session, csrf } = await visit(request, reply, site);
+    const ticket = new URLSearchParams(request.rawTarget.split('?')[1]).get('ticket') ?? '';
+    const waiting = session && (await findConfirmation(sql, ticket, session.idHash, false));
+    const provider = waiting && providers.find(site.name, 'external', waiting.provider);
+    if (session === undefined || waiting === undefined || provider === undefined)
+      return reply.redirect(`/${site.name}`, 303);
+    const body = linkConfirmation(site, csrf, ticket, {
+      username: session.username,
+      providerTitle: provider.title ?? provider.name,
+      issuer: provider.issuer,
+      subject: waiting.subject,
+      displayName: waiting.display_name,
+    });
+    return sendPage(reply, { title: 'Link this identity?', body });
+  });
+
+  app.post('/:site/confirm', async (request: AtSite, reply) => {
+    const site = siteOf(request);
+    const { form, csrf, session } = await submitted(request, reply, site);
+    if (session?.fresh !== true) return signInAgain(reply, site, csrf);
+    const done = await database.transaction<string, IdentityTables>(async (tx) => {
+      const waiting = await findConfirmation(tx, form.get('ticket') ?? '', session.idHash, true);
+      const provider = waiting && providers.find(site.name, 'external', waiting.provider);
+      if (waiting === undefined || provider === undefined || form.get('decision') !== 'link')
+        return 'nothing';
+      const seen = {
+        issuer: provider.issuer,
+        subject: waiting.subject,
+        displayName: waiting.display_name ?? undefined,
+      };
+      await linkIdentity(tx, wakeUps, session, seen, provider.link_days, originOf(request));
+      return 'linked';
+    });
+    return reply.redirect(`/${site.name}?done=${done}`, 303);
+  });
+
+  app.post('/:site/unlink', async (request: AtSite, reply) => {
+    const site = siteOf(request);
+    const { form, csrf, session } = await submitted(request, reply, site);
+    if (session?.fresh !== true) return signInAgain(reply, site, csrf);
+    const linkId = form.get('link') ?? '';
+    const choice = { site: site.name, accountId: session.accountId, linkId };
+    const changed = UUID.test(linkId)
+      ? await database.transaction((tx: Parameters<typeof changeLink>[0]) =>
+          changeLink(tx, wakeUps, session.username, choice, 'unlink', originOf(request)),
+        )
+      : [];
+    return reply.redirect(`/${site.name}?done=${changed.length > 0 ? 'unlinked' : 'nothing'}`, 303);
+  });
+
+  app.post('/:site/sign-out', async (request: AtSite, reply) => {
+    const site = siteOf(request);
+    await submitted(request, reply, site);
+    await endLinkingSession(sql, readCookies(request.headers.cookie).get(SESSION));
+    setCookie(reply, SESSION, '', 0);
+    const body = message('You are signed out here. Your provider may still know you.');
+    return sendPage(reply, { title: 'Signed out', body });
+  });
+}
+
+const NOTICES = new Map([
+  ['linked', 'Linked. Services of the site learn of it at once.'],
+  ['unlinked', 'Unlinked. Services of the site learn of it at once.'],
+  ['nothing', 'Nothing was changed.'],
+]);
+
+/** What went wrong, for a person. */
+export const printLinkingError: ErrorPrinter = (error, _request, reply) => {
+  const { status, message: text } = toHttpFailure(error);
+  sendPage(reply, { title: 'That did not work', status, body: message(text) });
+};

@@ -1,0 +1,74 @@
+import { authenticate, reinstateSubject, requireScopes, revoke } from '@weft/kernel/auth';
+import { WeftError } from '@weft/kernel/errors';
+import { emit } from '@weft/kernel/events';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { recordAudit } from '../core/audit.ts';
+import type { Realm } from '../core/realm.ts';
+import type { IdentityTables } from '../db/schema.ts';
+import { originOf } from './oauth-dialect.ts';
+
+/** Longer than any access token can live, and the clocks of verifiers can be behind. */
+const KEPT_MILLISECONDS = 7 * 3600_000;
+
+type BySubject = FastifyRequest<{ Params: { subject: string } }>;
+
+/**
+ * `PUT` and `DELETE /api/v2/users/{sub}/suspension`, with the scope `iam:admin.write`: one person is cut off everywhere at
+ * once. Sessions and refresh tokens end; access tokens die at every verifier of the installation within a second.
+ */
+export function registerSuspension(app: FastifyInstance, realm: Realm): void {
+  const change = async (request: BySubject, suspended: boolean) => {
+    const administrator = await authenticate(request, realm.verifier, [realm.issuer]);
+    requireScopes(administrator, 'iam:admin.write');
+    const { subject } = request.params;
+    await realm.database.transaction<void, IdentityTables>(async (tx) => {
+      const user = await tx
+        .updateTable('identity.users')
+        .set({ suspended_at: suspended ? new Date() : null })
+        .where('realm', '=', realm.name)
+        .where('subject', '=', subject)
+        .returning('username')
+        .executeTakeFirst();
+      if (user === undefined) throw new WeftError('not-found', 'not-found', 'There is no such user.');
+      if (suspended) {
+        const expiresAt = new Date(Date.now() + KEPT_MILLISECONDS);
+        await tx
+          .deleteFrom('identity.sessions')
+          .where('realm', '=', realm.name)
+          .where('subject', '=', subject)
+          .execute();
+        await tx
+          .updateTable('identity.refresh_tokens')
+          .set({ revoked_at: new Date() })
+          .where('realm', '=', realm.name)
+          .where('subject', '=', subject)
+          .where('revoked_at', 'is', null)
+          .execute();
+        await revoke(tx, realm.wakeUps, [
+          { issuer: realm.issuer, kind: 'subject', value: subject, expiresAt },
+        ]);
+      } else await reinstateSubject(tx, realm.wakeUps, realm.issuer, subject);
+      const action = suspended ? 'user.suspend' : 'user.resume';
+      await recordAudit(tx, {
+        realm: realm.name,
+        actor: administrator.subject,
+        action,
+        object: subject,
+        decision: 'granted',
+        origin: originOf(request),
+      });
+      await emit(tx, realm.wakeUps, 'identity', [
+        { type: 'audit.added', subject, data: { actor: administrator.subject, action, subject } },
+      ]);
+    });
+  };
+  const path = '/api/v2/users/:subject/suspension';
+  app.put(path, async (request: BySubject, reply) => {
+    await change(request, true);
+    return reply.code(204).send();
+  });
+  app.delete(path, async (request: BySubject, reply) => {
+    await change(request, false);
+    return reply.code(204).send();
+  });
+}
