@@ -8,7 +8,9 @@ export default defineConfig({
       'examples/*/test/**/*.test.ts',
       'interop/**/*.test.ts',
     ],
-    // Two cores are the machine this is built for; each file may start a PostgreSQL of its own.
+    // One PostgreSQL for the whole run, with a database for each file.
+    globalSetup: ['packages/kernel/test/shared-server.ts'],
+    // Two cores are the machine this is built for.
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,

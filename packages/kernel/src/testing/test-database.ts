@@ -1,6 +1,3 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import {
   createWakeUps,
   type Database,
@@ -8,11 +5,10 @@ import {
   migrate,
   migrateKernel,
   openDatabase,
-  startEmbeddedPostgres,
   type WakeUps,
 } from '../database/index.ts';
 import { createLogger, type Logger } from '../telemetry/index.ts';
-import { createDatabase, dropDatabase } from './scratch-database.ts';
+import { findDatabase } from './test-server.ts';
 
 /** A database that belongs to one test file, with the kernel's tables in it. */
 export interface TestDatabase {
@@ -36,7 +32,7 @@ export interface TestDatabaseOptions {
 }
 
 /**
- * Starts a private PostgreSQL for one test file (about a second), or makes a new database in the one that
+ * Makes a new database for one test file: on the PostgreSQL that all files of the run share, or on the one that
  * `WEFT_TEST_DATABASE_URL` names, so that the same tests run against any server. Set `WEFT_TEST_LOG=debug` to see logs.
  *
  * @example
@@ -49,7 +45,7 @@ export async function startTestDatabase(options: TestDatabaseOptions = {}): Prom
     name: 'test',
     level: process.env.WEFT_TEST_LOG === 'debug' ? 'debug' : 'silent',
   });
-  const server = await startServer(log);
+  const server = await findDatabase(log);
   const opened: { database: Database; wakeUps: WakeUps }[] = [];
 
   async function another() {
@@ -80,24 +76,4 @@ export async function startTestDatabase(options: TestDatabaseOptions = {}): Prom
     await stop();
     throw error;
   }
-}
-
-async function startServer(log: Logger): Promise<{ target: DatabaseTarget; stop: () => Promise<void> }> {
-  const url = process.env.WEFT_TEST_DATABASE_URL;
-  if (url !== undefined && url !== '') {
-    const scratch = await createDatabase(url);
-    return { target: { url: scratch.url }, stop: async () => await dropDatabase(url, scratch.name) };
-  }
-  const dataFolder = await mkdtemp(join(tmpdir(), 'weft-test-'));
-  // One copy of the binaries for all tests on this machine (root only; others run them where npm put them).
-  const binariesParent = join(tmpdir(), `weft-test-binaries-${process.getuid?.() ?? 0}`);
-  await mkdir(binariesParent, { recursive: true, mode: 0o755 });
-  const server = await startEmbeddedPostgres({ dataFolder, log, durable: false, binariesParent });
-  return {
-    target: { connection: server.connection },
-    stop: async () => {
-      await server.stop();
-      await rm(dataFolder, { recursive: true, force: true });
-    },
-  };
 }
