@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, globSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -44,6 +44,8 @@ const chaos: ChaosRun = {
         code === 0 ? lastLine(output) : output,
       );
       checkJournal(report, round, data, jobs);
+      const halves = unfinishedUploads(data);
+      report.check(`round ${round}: no half-written file is left`, halves.length === 0, halves.join(', '));
       if (code === 0) rmSync(data, { recursive: true, force: true });
       else report.note(`kept ${data}`);
     }
@@ -153,6 +155,13 @@ function readJournal(data: string): JournalLine[] {
       .filter((line) => line !== '')
       .map((line) => lineSchema.parse(JSON.parse(line)));
   });
+}
+
+/** What the storages keep in their staging folders: uploads that are neither finished nor swept away. */
+function unfinishedUploads(data: string): string[] {
+  return globSync('sites/*/storage/.weft-staging/**/*', { cwd: data, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.join(entry.parentPath, entry.name));
 }
 
 function lastLine(text: string): string {
