@@ -10,6 +10,7 @@ import { registerEventRoutes } from '../events/index.ts';
 import { createListener } from '../http/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import type { Component, ComponentContext, Daemon, ListenerDefinition } from './component.ts';
+import { startDeliveries } from './event-deliveries.ts';
 import { openProcess, type ProcessBase } from './process-base.ts';
 import type { Settings } from './settings.ts';
 
@@ -106,6 +107,13 @@ export async function startComponents(
       await all(components, (component) => component.listen(base, listeners));
     }
     await all(components, (component) => component.startDaemons(base, role, daemons));
+    if (role === 'services')
+      daemons.push(
+        ...startDeliveries(
+          base,
+          components.map(({ name }) => name),
+        ),
+      );
   } catch (error) {
     await stop();
     throw error;

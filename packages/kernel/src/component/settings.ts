@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { baseUrlSchema, secretSchema } from '../config/index.ts';
+import { subscriptionSchema } from '../events/index.ts';
 
 /** The part of `weft.yaml` that every process reads, whatever components it runs. */
 export const settingsSchema = z.object({
@@ -68,6 +69,14 @@ export const settingsSchema = z.object({
         .describe('PEM files to trust besides the system'),
     })
     .prefault({}),
+  event_subscriptions: z
+    .array(subscriptionSchema)
+    .default([])
+    .refine(
+      (all) => new Set(all.map(({ name }) => name)).size === all.length,
+      'two subscriptions have the same name',
+    )
+    .describe('Who is sent the events of a component: webhooks and STOMP brokers'),
   log: z
     .strictObject({ level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info') })
     .prefault({}),
