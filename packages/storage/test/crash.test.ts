@@ -23,6 +23,7 @@ it('a killed service has lost nothing that it acknowledged and shows nothing tha
     await child.start();
     const { door } = child;
     expect(unfinished(door.root)).toEqual([]);
+    const before = acknowledged.size;
     let stop = false;
     const uploads = Array.from({ length: 8 }, async (_, lane) => {
       for (let index = 0; !stop; index++) {
@@ -35,7 +36,8 @@ it('a killed service has lost nothing that it acknowledged and shows nothing tha
         }
       }
     });
-    await new Promise((resolve) => setTimeout(resolve, 150 + Math.random() * 300));
+    await expect.poll(() => acknowledged.size, { timeout: 20_000 }).toBeGreaterThan(before);
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * 300));
     await child.kill();
     stop = true;
     await Promise.all(uploads);
@@ -52,4 +54,4 @@ it('a killed service has lost nothing that it acknowledged and shows nothing tha
   const [one] = acknowledged;
   expect((await door.call('HEAD', `/f/${one}`)).headers.digest).toMatch(/^adler32=[0-9a-f]{8}$/);
   await child.kill();
-}, 60_000);
+}, 120_000);

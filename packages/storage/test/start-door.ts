@@ -48,7 +48,7 @@ export interface TestSite {
   /** Starts another instance; `config` goes over the defaults. */
   startDoor(site: string, config?: Record<string, unknown>): Promise<TestDoor>;
   /** An instance in a process of its own, to be killed. */
-  prepareProcess(site: string): Promise<TestProcess>;
+  prepareProcess(site: string, config?: Record<string, unknown>): Promise<TestProcess>;
   /** An HTTPS server of the test's own, whose origin the doors may reach. */
   startServer(listener: Parameters<typeof createServer>[1]): Promise<string>;
   stop(): Promise<void>;
@@ -56,6 +56,8 @@ export interface TestSite {
 
 export interface TestProcess {
   readonly door: TestDoor;
+  /** While it runs. */
+  readonly pid: number | undefined;
   start(): Promise<void>;
   /** kill -9. */
   kill(): Promise<void>;
@@ -141,13 +143,16 @@ export async function startTestSite(): Promise<TestSite> {
     return describeDoor(door.url, door.root);
   }
 
-  async function prepareProcess(site: string): Promise<TestProcess> {
-    const { url, root, settings, config } = prepareDoor(site, {});
+  async function prepareProcess(site: string, overrides: Record<string, unknown> = {}): Promise<TestProcess> {
+    const { url, root, settings, config } = prepareDoor(site, overrides);
     const file = join(folder, `${site}.json`);
     writeFileSync(file, JSON.stringify({ settings, config }));
     let child: ChildProcess | undefined;
     return {
       door: await describeDoor(url, root),
+      get pid() {
+        return child?.pid;
+      },
       async start() {
         child = fork(new URL('./door-process.ts', import.meta.url), [file], {
           stdio: ['ignore', 'ignore', 'inherit', 'ipc'],

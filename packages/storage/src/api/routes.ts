@@ -51,6 +51,7 @@ export function registerRoutes(app: FastifyInstance, door: Door): void {
   registerAppPasswordRoutes(app, door);
   app.route({ method: [...METHODS], url: '/*', exposeHeadRoute: false, handler });
   app.addHook('onClose', async () => {
+    await door.intents.close();
     await door.areas.close();
     await door.multiUser?.close();
   });

@@ -1,6 +1,7 @@
 import type { Database } from '@weft/kernel/database';
 import { sql } from 'kysely';
 import { plainPath, type Segments } from './resource-path.ts';
+import { createSharedAnswer } from './shared-answer.ts';
 
 /** A property that clients made up; `element` is the whole element as XML. */
 export interface DeadProperty {
@@ -29,6 +30,14 @@ export function createDeadProperties(database: Database, instance: string): Dead
   /** True of the path itself and of what lies below it; `starts_with` takes every character as itself. */
   const within = (path: string) =>
     sql<boolean>`(path = ${path} or starts_with(path, ${path === '/' ? '/' : `${path}/`}))`;
+
+  const anyProperties = createSharedAnswer(async () => {
+    const { rows } = await sql<{ any: boolean }>`
+      select exists (select from storage.properties where instance = ${instance}) as any`.execute(
+      database.sql,
+    );
+    return rows[0]?.any !== false;
+  });
 
   return {
     async find(paths) {
@@ -62,11 +71,13 @@ export function createDeadProperties(database: Database, instance: string): Dead
       });
     },
     async forget(path) {
+      if (!(await anyProperties())) return;
       await sql`delete from storage.properties where instance = ${instance} and ${within(plainPath(path))}`.execute(
         database.sql,
       );
     },
     async move(from, to) {
+      if (!(await anyProperties())) return;
       const source = plainPath(from);
       const target = plainPath(to);
       await database.transaction(async (tx) => {
@@ -78,6 +89,7 @@ export function createDeadProperties(database: Database, instance: string): Dead
       });
     },
     async copy(from, to) {
+      if (!(await anyProperties())) return;
       const source = plainPath(from);
       const target = plainPath(to);
       await database.transaction(async (tx) => {

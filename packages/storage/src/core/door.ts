@@ -1,12 +1,16 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { ComponentContext } from '@weft/kernel/component';
 import type { StorageConfig } from '../config.ts';
 import { type AppPasswords, createAppPasswords } from './app-passwords.ts';
 import { type Areas, arrangeAreas, openAreas } from './areas.ts';
 import { type ChecksumStore, createChecksumStore } from './checksums/checksum-store.ts';
 import { createDeadProperties, type DeadProperties } from './dead-properties.ts';
+import { type Intents, openIntents } from './intents.ts';
 import { createJournal, type Journal } from './journal.ts';
 import { createMultiUser, type LocalUser, type MultiUser } from './local-users/multi-user.ts';
 import { createLocks, type Locks } from './locks.ts';
+import { recoverUploads } from './recover-uploads.ts';
 
 /** What every request to one storage instance works with. */
 export interface Door {
@@ -18,6 +22,9 @@ export interface Door {
   readonly multiUser: MultiUser | undefined;
   readonly checksums: ChecksumStore;
   readonly journal: Journal;
+  readonly intents: Intents;
+  /** Local account that this view of the door belongs to, in multi-user mode. */
+  readonly account: string | undefined;
   readonly locks: Locks;
   readonly properties: DeadProperties;
   readonly appPasswords: AppPasswords;
@@ -33,13 +40,18 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
   const areas = multiUser ? arrangeAreas([]) : await openAreas(config.areas);
   const checksums = createChecksumStore(context.database, config.site);
   const url = new URL(config.url);
-  return {
+  const journal = createJournal(context, config.site, checksums);
+  const notes = join(context.dataFolder, `uploads-${config.site}`);
+  await mkdir(notes, { recursive: true, mode: 0o700 });
+  const door: Door = {
     context,
     config,
     areas,
     multiUser,
     checksums,
-    journal: createJournal(context, config.site, checksums),
+    journal,
+    intents: await openIntents(notes, journal, context.log),
+    account: undefined,
     locks: createLocks(context.database, config.site),
     properties: createDeadProperties(context.database, config.site),
     appPasswords: createAppPasswords(context.database, config.site),
@@ -54,6 +66,8 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
       ]),
     ],
   };
+  await recoverUploads(door, notes);
+  return door;
 }
 
 /**
@@ -65,6 +79,7 @@ export function doorOf(door: Door, { account, areas }: LocalUser): Door {
   const instance = `${config.site}@${account.name}`;
   return {
     ...door,
+    account: account.name,
     areas,
     journal: { write: (entry) => journal.write({ ...entry, account: account.name }) },
     locks: createLocks(context.database, instance),

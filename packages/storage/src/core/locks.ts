@@ -4,6 +4,7 @@ import { WeftError } from '@weft/kernel/errors';
 import { sql } from 'kysely';
 import type { StorageTables } from '../db/schema.ts';
 import { plainPath, type Segments } from './resource-path.ts';
+import { createSharedAnswer } from './shared-answer.ts';
 
 /** A write lock (RFC 4918 section 6). */
 export interface Lock {
@@ -57,6 +58,14 @@ export interface Locks {
 export function createLocks(database: Database, instance: string): Locks {
   const tables = database.withTables<StorageTables>();
 
+  /** Most of the time nobody holds any lock; then requests at the same time share one short question. */
+  const anyLocks = createSharedAnswer(async () => {
+    const { rows } = await sql<{ any: boolean }>`
+      select exists (select from storage.locks where instance = ${instance} and expires_at > now()) as any
+      `.execute(database.sql);
+    return rows[0]?.any !== false;
+  });
+
   async function acquire(path: Segments, lock: NewLock): Promise<Lock> {
     const token = `urn:uuid:${randomUUID()}`;
     return database.transaction(async (tx) => {
@@ -97,6 +106,7 @@ export function createLocks(database: Database, instance: string): Locks {
         .execute();
     },
     async forget(path) {
+      if (!(await anyLocks())) return;
       const plain = plainPath(path);
       await sql`delete from storage.locks
         where instance = ${instance} and (path = ${plain} or path like ${likeBelow(plain)})`.execute(
@@ -104,6 +114,7 @@ export function createLocks(database: Database, instance: string): Locks {
       );
     },
     async requireTokens(affected, submitted, principal) {
+      if (!(await anyLocks())) return;
       for (const { path, tree = false, membership = false } of affected) {
         const locks = await findLocks(database.sql, instance, path, tree);
         if (membership && path.length > 0)

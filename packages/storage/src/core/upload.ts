@@ -3,9 +3,9 @@ import type { Place } from './areas.ts';
 import { ALGORITHMS, type Algorithm, type Digests, findMismatch } from './checksums/digests.ts';
 import type { Door } from './door.ts';
 import type { FileFacts } from './files/types.ts';
-import type { Change } from './journal.ts';
 import { receiveContent } from './receive-content.ts';
 import type { Segments } from './resource-path.ts';
+import { uploadChanges } from './upload-changes.ts';
 
 export interface UploadOptions {
   /** What the sender says that the content sums up to; verified. */
@@ -46,13 +46,14 @@ export async function upload(
   const staged = await area.files.stage();
   let digests: Digests;
   let made: readonly Segments[];
+  let sizeBytes: number;
   try {
     const content = await receiveContent(source, staged, {
       algorithms: ['adler32', ...(options.algorithms ?? []), ...algorithmsOf(expected)],
       ...(options.expectedBytes === undefined ? {} : { expectedBytes: options.expectedBytes }),
       ...(options.onProgress ? { onProgress: options.onProgress } : {}),
     });
-    digests = content.digests;
+    ({ digests, sizeBytes } = content);
     const mismatch = findMismatch(expected, digests);
     if (mismatch) {
       throw new WeftError(
@@ -68,19 +69,28 @@ export async function upload(
     await staged.discard();
     throw error;
   }
-  const facts = await staged.commit(inner, {
-    replace: options.replace,
-    ...(options.modified ? { modified: options.modified } : {}),
-  });
-  const changes: Change[] = made.map((collection) => ({
-    type: 'file.created',
-    path: [...area.base, ...collection],
-    collection: true,
-  }));
-  if (!existing) changes.push({ type: 'file.created', path, collection: false });
-  changes.push({ type: 'file.closed', path, facts, digests });
-  await door.journal.write({ checksums: [{ area: area.name, facts, digests }], changes });
-  return { created: existing === undefined, facts, digests };
+  const created = existing === undefined;
+  const facts = await door.intents.carryOut(
+    {
+      ...(door.account === undefined ? {} : { account: door.account }),
+      path: [...path],
+      made: made.map((collection) => [...collection]),
+      created,
+      sizeBytes,
+      adler32: digests.adler32 ?? '',
+    },
+    () =>
+      staged.commit(inner, {
+        replace: options.replace,
+        ...(options.modified ? { modified: options.modified } : {}),
+      }),
+    (placed) => ({
+      checksums: [{ area: area.name, facts: placed, digests }],
+      changes: uploadChanges(place, { made, created }, placed, digests),
+      ...(door.account === undefined ? {} : { account: door.account }),
+    }),
+  );
+  return { created, facts, digests };
 }
 
 function algorithmsOf(digests: Digests): Algorithm[] {

@@ -27,7 +27,7 @@ export async function checksumsOf(
 }
 
 /** @throws {WeftError} `unavailable` when somebody writes to the file while it is summed. */
-async function sumFile(file: OpenFile, algorithms: readonly Algorithm[]): Promise<Digests> {
+export async function sumFile(file: OpenFile, algorithms: readonly Algorithm[]): Promise<Digests> {
   const digests = digestStream(algorithms);
   const buffer = takeContentBuffer();
   try {

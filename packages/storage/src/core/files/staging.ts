@@ -77,7 +77,8 @@ export async function sweepStaging(folder: string): Promise<number> {
   return removed;
 }
 
-async function isAbandoned(folder: string, name: string): Promise<boolean> {
+/** Whether the process that made an entry, by its name, is gone. */
+export async function isAbandoned(folder: string, name: string): Promise<boolean> {
   const [, madeOn, pid, start] = NAME.exec(name) ?? [];
   if (madeOn === host && pid !== undefined) return startTime(Number(pid)) !== start;
   try {

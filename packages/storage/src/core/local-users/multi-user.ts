@@ -22,6 +22,8 @@ import { createWorkerPool } from './worker-pool.ts';
 export interface MultiUser {
   /** Runs one request; the worker stays as long as `work` runs. */
   as<Result>(principal: Principal, work: (user: LocalUser) => Promise<Result>): Promise<Result>;
+  /** The same without a caller: for what was left unfinished. */
+  asAccount<Result>(name: string, work: (user: LocalUser) => Promise<Result>): Promise<Result>;
   /** Account of a caller who has been here, without asking anybody. */
   accountOf(principal: Principal): string | undefined;
   close(): Promise<void>;
@@ -73,28 +75,33 @@ export async function createMultiUser(
     seen.set(identityOf(principal), name);
   };
 
+  async function run<Result>(account: Account, work: (user: LocalUser) => Promise<Result>): Promise<Result> {
+    try {
+      return await pool.use(account, (worker) => {
+        observe();
+        const all = config.areas.map(
+          (area): Area => ({
+            // What is known about files is kept apart by account: a worker is believed about its own files only.
+            name: `${area.name}@${account.name}`,
+            base: baseOf(area),
+            readOnly: area.read_only,
+            files: remoteFiles(worker, area.name),
+          }),
+        );
+        return work({ account, areas: arrangeAreas(all) });
+      });
+    } finally {
+      observe();
+    }
+  }
+
   return {
     async as(principal, work) {
       const account = await accounts.find(await mapping.accountOf(principal));
       remember(principal, account);
-      try {
-        return await pool.use(account, (worker) => {
-          observe();
-          const all = config.areas.map(
-            (area): Area => ({
-              // What is known about files is kept apart by account: a worker is believed about its own files only.
-              name: `${area.name}@${account.name}`,
-              base: baseOf(area),
-              readOnly: area.read_only,
-              files: remoteFiles(worker, area.name),
-            }),
-          );
-          return work({ account, areas: arrangeAreas(all) });
-        });
-      } finally {
-        observe();
-      }
+      return run(account, work);
     },
+    asAccount: async (name, work) => run(await accounts.find(name), work),
     accountOf: (principal) => seen.get(identityOf(principal)),
     close: () => pool.close(),
   };
