@@ -110,7 +110,7 @@ async function deliver(
     .toBe(1);
 }
 
-const common = { name: 'ops', component: 'datalake' };
+const common = { name: 'ops', component: 'datalake' } as const;
 
 describe('webhooks', () => {
   test('a receiver with the Standard Webhooks library accepts the signature, and CloudEvents the event', async () => {

@@ -37,7 +37,9 @@ export const subscriptionSchema = z
       .string()
       .regex(/^[a-z0-9-]{1,60}$/)
       .describe('Names its place in the stream: another name begins with the events that come'),
-    component: z.string().min(1).describe('Whose events: datalake, transfer, …'),
+    component: z
+      .enum(['identity', 'storage', 'transfer', 'datalake', 'compute', 'orchestrator', 'accounting'])
+      .describe('Whose events'),
     types: z.array(z.string()).default([]).describe('rule.ok, file.state, …; none means all'),
     subject: z.string().default('').describe('Only events whose subject begins so'),
     webhook: webhookSchema.optional(),
