@@ -4,7 +4,7 @@ import { createSecretBox, EXIT_CONFIGURATION, readConfiguredFile, type SecretBox
 import { createWakeUps, type Database, openDatabase, type WakeUps } from '../database/index.ts';
 import { describeError, ExitError } from '../errors/index.ts';
 import { createGuardedFetch, openServerCertificate, type ServerCertificate } from '../http/index.ts';
-import { createLogger, createMetrics, type Logger, type Metrics } from '../telemetry/index.ts';
+import { createLogger, createMetrics, type Logger, type Metrics, startTracing } from '../telemetry/index.ts';
 import { connectionsOf, reachDatabase } from './database-target.ts';
 import type { Settings } from './settings.ts';
 
@@ -43,6 +43,11 @@ export async function openProcess(
     for (const closer of closers.splice(0).reverse()) await closer();
   };
   try {
+    if (settings.tracing) {
+      const { otlp_url: url, ratio } = settings.tracing;
+      const tracing = await startTracing({ url, ratio, serviceName: `weft ${names.log}` });
+      closers.push(() => tracing.stop());
+    }
     const server = await reachDatabase(settings, log);
     closers.push(() => server.stop());
     const database = await openDatabase({

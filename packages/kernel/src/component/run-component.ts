@@ -2,12 +2,13 @@ import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { output, ZodType } from 'zod';
+import packageJson from '../../package.json' with { type: 'json' };
 import { authenticate, createTokenSource, type TokenSource } from '../auth/index.ts';
 import { readConfiguredFile, Secret } from '../config/index.ts';
 import { migrateAll } from '../database/index.ts';
 import { describeError, ExitError, WeftError } from '../errors/index.ts';
 import { registerEventRoutes } from '../events/index.ts';
-import { createListener } from '../http/index.ts';
+import { createListener, openApiDocument } from '../http/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import type { Component, ComponentContext, Daemon, ListenerDefinition } from './component.ts';
 import { startDeliveries } from './event-deliveries.ts';
@@ -199,6 +200,13 @@ async function openListener(
   });
   app.get('/.weft/metrics', async (_request, reply) =>
     reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
+  );
+  app.get('/.weft/openapi.json', async () =>
+    openApiDocument(app, {
+      title: `Weft ${component} (${definition.name})`,
+      version: packageJson.version,
+      url: definition.url,
+    }),
   );
   const { events } = definition;
   if (events) {

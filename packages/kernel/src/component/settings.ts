@@ -69,6 +69,15 @@ export const settingsSchema = z.object({
         .describe('PEM files to trust besides the system'),
     })
     .prefault({}),
+  tracing: z
+    .strictObject({
+      otlp_url: z
+        .url({ protocol: /^https?$/ })
+        .describe('OTLP/HTTP receiver of an OpenTelemetry collector: http://collector:4318/v1/traces'),
+      ratio: z.number().min(0).max(1).default(1).describe('Share of the traces begun here that is kept'),
+    })
+    .optional()
+    .describe('OpenTelemetry traces that follow a request through components; off without this section'),
   event_subscriptions: z
     .array(subscriptionSchema)
     .default([])

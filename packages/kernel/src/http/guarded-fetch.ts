@@ -2,6 +2,7 @@ import { lookup as resolve } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import { Agent, fetch as undiciFetch } from 'undici';
 import { describeError, WeftError } from '../errors/index.ts';
+import { activeTracing } from '../telemetry/index.ts';
 import { isInternalAddress } from './address-guard.ts';
 import type { FetchInit, GuardedFetch } from './types.ts';
 
@@ -69,17 +70,24 @@ export function createGuardedFetch(
       const trusted = checkTarget(url, allowed);
       const streaming = body !== null && typeof body !== 'string' && !(body instanceof Uint8Array);
       let response: Awaited<ReturnType<typeof undiciFetch>>;
+      const span = activeTracing()?.clientSpan(`${method} ${url.host}`, {
+        'http.request.method': method,
+        'server.address': url.host,
+        'url.path': url.pathname,
+      });
       try {
         response = await undiciFetch(url, {
           method,
-          headers,
+          headers: span ? { ...headers, ...span.headers } : headers,
           body,
           redirect: 'manual',
           signal,
           ...(streaming ? { duplex: 'half' as const } : {}),
           dispatcher: agentFor(trusted, init.maximumBytes ?? DEFAULT_MAXIMUM_BYTES),
         });
+        span?.end({ status: response.status });
       } catch (cause) {
+        span?.end({ error: describeError(cause) });
         if (init.signal?.aborted) throw cause;
         const refused = findRefusal(cause);
         if (refused) throw refused;

@@ -1,8 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { type SecureContextOptions, Server as TlsServer } from 'node:tls';
-import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify';
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyRequest,
+  fastify,
+  LogController,
+} from 'fastify';
 import type { TlsMaterial } from '../pki/index.ts';
-import type { Logger } from '../telemetry/index.ts';
+import { type ActiveSpan, activeTracing, type Logger } from '../telemetry/index.ts';
+import { rememberRoutes } from './openapi.ts';
 import { logFailure, printProblem } from './problem.ts';
 import type { ServerCertificate } from './server-certificate.ts';
 import type { ListenerOptions } from './types.ts';
@@ -31,25 +38,31 @@ export function createListener(options: CreateListenerOptions): FastifyInstance 
     // Resumed sessions hide the certificate chain, so there are none where certificates identify callers.
     ...(options.requestClientCertificate ? { sessionTimeout: 1, secureOptions: NO_TICKETS } : {}),
   });
-  const app = fastify({
+  const settings = {
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestId,
     bodyLimit: options.bodyLimitBytes ?? 16 * 1024 * 1024,
-    forceCloseConnections: 'idle',
+    forceCloseConnections: 'idle' as const,
     // No limit on a whole request: uploads take as long as they take. Headers must come within a minute.
     requestTimeout: 0,
     keepAliveTimeout: 75_000,
     // FTS clients put hundreds of job ids into one path segment (brief fts 2.1).
     routerOptions: { maxParamLength: 64 * 1024, ignoreTrailingSlash: true },
-    rewriteUrl: (request) => rewriteTarget(request.url ?? '/', options.collapseSlashes === true),
-    https: {
-      ...contextOf('current' in options.tls ? options.tls.current() : options.tls),
-      maxHeaderSize: MAXIMUM_HEADER_BYTES,
-      headersTimeout: 60_000,
-      ...(options.requestClientCertificate ? { requestCert: true, rejectUnauthorized: false } : {}),
-    },
-  });
+    rewriteUrl: (request: { url?: string | undefined }) =>
+      rewriteTarget(request.url ?? '/', options.collapseSlashes === true),
+  };
+  const secure = {
+    ...contextOf('current' in options.tls ? options.tls.current() : options.tls),
+    maxHeaderSize: MAXIMUM_HEADER_BYTES,
+    headersTimeout: 60_000,
+    ...(options.requestClientCertificate ? { requestCert: true, rejectUnauthorized: false } : {}),
+  };
+  const app: FastifyInstance = options.http2
+    ? speakingBoth(fastify({ ...settings, http2: true, https: { ...secure, allowHTTP1: true } }))
+    : fastify({ ...settings, https: secure });
+  rememberRoutes(app);
+  traceRequests(app);
 
   const unfollow = followed?.onChange((material) => {
     if (app.server instanceof TlsServer) app.server.setSecureContext(contextOf(material));
@@ -92,6 +105,47 @@ export function createListener(options: CreateListenerOptions): FastifyInstance 
   });
   if (options.printNotFound) app.setNotFoundHandler(options.printNotFound);
   return app;
+}
+
+/**
+ * Fastify types an instance with HTTP/2 by its raw request and response, which Node makes compatible with those of HTTP/1
+ * (node:http2, "Compatibility API"): handlers cannot tell the two apart.
+ */
+function speakingBoth(app: unknown): FastifyInstance {
+  if (isInstance(app)) return app;
+  throw new TypeError('fastify() gave no instance');
+}
+
+function isInstance(app: unknown): app is FastifyInstance {
+  return typeof app === 'object' && app !== null && 'addHook' in app && 'server' in app;
+}
+
+/** One span a request, where tracing is on; not for the reserved paths, which are asked all the time. */
+function traceRequests(app: FastifyInstance): void {
+  const spans = new WeakMap<FastifyRequest, ActiveSpan>();
+  app.addHook('onRequest', (request, _reply, done) => {
+    const tracing = activeTracing();
+    if (!tracing || request.url.startsWith('/.weft/')) return done();
+    const route = request.routeOptions.url ?? 'unknown';
+    const span = tracing.serverSpan(`${request.method} ${route}`, request.headers, {
+      'http.request.method': request.method,
+      'http.route': route,
+      'url.path': request.url.split('?', 1)[0] ?? '',
+      'weft.request_id': request.id,
+    });
+    spans.set(request, span);
+    span.run(done);
+  });
+  // Reading the body leaves the span: its events belong to the connection.
+  app.addHook('preHandler', (request, _reply, done) => {
+    const span = spans.get(request);
+    if (span) span.run(done);
+    else done();
+  });
+  app.addHook('onResponse', async (request, reply) => spans.get(request)?.end({ status: reply.statusCode }));
+  app.addHook('onRequestAbort', async (request) =>
+    spans.get(request)?.end({ error: 'the caller went away' }),
+  );
 }
 
 /** SSL_OP_NO_TICKET; see OpenSSL's ssl.h. */

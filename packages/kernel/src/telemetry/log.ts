@@ -1,5 +1,6 @@
 import { type Logger, pino } from 'pino';
 import { redactText } from './redact.ts';
+import { currentSpan } from './tracing.ts';
 
 export type { Logger } from 'pino';
 
@@ -21,6 +22,11 @@ export function createLogger(options: {
       level: options.level ?? 'info',
       base: { pid: process.pid },
       timestamp: pino.stdTimeFunctions.isoTime,
+      // With tracing on, every line tells which trace it belongs to.
+      mixin: () => {
+        const span = currentSpan();
+        return span ? { traceId: span.traceId } : {};
+      },
       formatters: { level: (label) => ({ level: label }) },
     },
     { write: (line: string) => write(redactText(line)) },
