@@ -7,3 +7,4 @@ export * from './revocations.ts';
 export * from './token-source.ts';
 export * from './token-verifier.ts';
 export * from './types.ts';
+export * from './x509/index.ts';

@@ -1,0 +1,2 @@
+export { type RevocationList, readRevocationList } from './revocation-list.ts';
+export * from './validate-chain.ts';
