@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { isAlive, readPidFile } from '../src/database/embedded/previous-server.ts';
 import { embeddedConnection, openDatabase, startEmbeddedPostgres } from '../src/database/index.ts';
 import { createLogger } from '../src/telemetry/index.ts';
+import { sharedBinaries } from '../src/testing/test-server.ts';
 
 const log = createLogger({ name: 'test', level: 'silent' });
 let dataFolder: string;
@@ -21,7 +22,8 @@ afterEach(async () => {
 });
 
 async function start(options: { dataFolder?: string } = {}) {
-  const server = await startEmbeddedPostgres({ dataFolder, log, durable: false, ...options });
+  const binariesParent = await sharedBinaries();
+  const server = await startEmbeddedPostgres({ dataFolder, log, durable: false, binariesParent, ...options });
   ends.push(async () => await server.stop());
   return server;
 }
@@ -39,7 +41,9 @@ async function startSupervisor(): Promise<{ child: ChildProcess; kill: () => Pro
     import { startEmbeddedPostgres } from ${JSON.stringify(new URL('../src/database/index.ts', import.meta.url))};
     import { createLogger } from ${JSON.stringify(new URL('../src/telemetry/index.ts', import.meta.url))};
     const log = createLogger({ name: 'supervisor', level: 'silent' });
-    await startEmbeddedPostgres({ dataFolder: ${JSON.stringify(dataFolder)}, log, durable: false });
+    await startEmbeddedPostgres({
+      dataFolder: ${JSON.stringify(dataFolder)}, binariesParent: ${JSON.stringify(await sharedBinaries())}, log, durable: false,
+    });
     console.log('ready');
     setInterval(() => undefined, 1000);`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', program], {

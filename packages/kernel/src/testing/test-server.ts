@@ -23,9 +23,7 @@ async function start(
   dataFolder: string,
   log: Logger,
 ): Promise<{ target: DatabaseTarget; stop(): Promise<void> }> {
-  // One copy of the binaries for all tests on this machine (root only; others run them where npm put them).
-  const binariesParent = join(tmpdir(), `weft-test-binaries-${process.getuid?.() ?? 0}`);
-  await mkdir(binariesParent, { recursive: true, mode: 0o755 });
+  const binariesParent = await sharedBinaries();
   const server = await startEmbeddedPostgres({ dataFolder, log, durable: false, binariesParent });
   return {
     target: { connection: server.connection },
@@ -34,6 +32,13 @@ async function start(
       await rm(dataFolder, { recursive: true, force: true });
     },
   };
+}
+
+/** One copy of the binaries for all tests on this machine (root only; others run them where npm put them). */
+export async function sharedBinaries(): Promise<string> {
+  const folder = join(tmpdir(), `weft-test-binaries-${process.getuid?.() ?? 0}`);
+  await mkdir(folder, { recursive: true, mode: 0o755 });
+  return folder;
 }
 
 /** An empty database: on the server that the environment names, on the run's shared one, or on one of its own. */
