@@ -75,6 +75,45 @@ export function createProgram(): Command {
     .option('--audience <audiences>', 'space-separated; default: the components of this instance')
     .action(async (options) => (await import('./commands/token.ts')).token(options));
 
+  const site = () => new Option('--site <name>', 'site of the storage').makeOptionMandatory();
+  const owner = () => new Option('--user <name>', 'user of the embedded issuer').default('alice');
+  const appPassword = program
+    .command('storage')
+    .description('the storage of a site')
+    .command('app-password')
+    .description('passwords for devices that know only Basic (mounted drives)');
+  appPassword
+    .command('make')
+    .description('a new password, alone on standard output')
+    .argument('<label>', 'what it is for: laptop')
+    .addOption(data())
+    .addOption(portBase())
+    .addOption(site())
+    .addOption(owner())
+    .option('--scope <scopes>', 'space-separated; default: all that the user may do there')
+    .option('--days <n>', 'how long it lives', '90')
+    .action(async (label, options) =>
+      (await import('./commands/storage.ts')).makeAppPassword(label, options),
+    );
+  appPassword
+    .command('list')
+    .description('passwords that are valid')
+    .addOption(data())
+    .addOption(portBase())
+    .addOption(site())
+    .addOption(owner())
+    .addOption(json())
+    .action(async (options) => (await import('./commands/storage.ts')).listAppPasswords(options));
+  appPassword
+    .command('revoke')
+    .description('end a password at once')
+    .argument('<id>', 'as list prints it')
+    .addOption(data())
+    .addOption(portBase())
+    .addOption(site())
+    .addOption(owner())
+    .action(async (id, options) => (await import('./commands/storage.ts')).revokeAppPassword(id, options));
+
   program
     .command('client-config')
     .description('write what a real client needs to talk to this instance')
