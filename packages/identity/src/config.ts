@@ -176,6 +176,16 @@ const siteSchema = z.strictObject({
     )
     .default([])
     .describe('Links that the administrator makes; people make theirs in the browser'),
+  import: z
+    .strictObject({
+      alise_database: z.string().optional().describe('File `alise_<site>.db` of an ALISE'),
+      mapping_file: z
+        .strictObject({ file: z.string(), issuer: z.string().min(1) })
+        .optional()
+        .describe('File of Teapot with `username sub` a line, and the issuer of the subjects'),
+    })
+    .optional()
+    .describe('Links to take over from other programs; what is known here already stays'),
   api_keys: z
     .array(
       z.strictObject({

@@ -3,6 +3,7 @@ import { sql } from 'kysely';
 import type { AliseConfig, SiteConfig } from '../config.ts';
 import type { IdentityTables } from '../db/schema.ts';
 import { issuerHashes } from './issuer-hashes.ts';
+import { importLinks } from './linking/import-links.ts';
 import { type ChangedLink, describeTouchedLinks, recordLinkChanges } from './linking/link-changes.ts';
 import { secretHashOf } from './provision-realm.ts';
 
@@ -34,6 +35,7 @@ export async function provisionSites(
   await provisionIdentities(tx, links);
   const changed = [...(await upsertLinks(tx, links)), ...(await unlinkOthers(tx, links))];
   await recordLinkChanges(tx, wakeUps, 'configuration', changed);
+  for (const site of sites) await importLinks(tx, wakeUps, site);
 }
 
 /** An account without an identity at the site's own provider is known there by its user name. */
