@@ -210,6 +210,27 @@ describe('wake-ups', () => {
       .toBeGreaterThan(2);
   });
 
+  test('the listening connection is asked one thing at a time, as pg 9 will demand', async () => {
+    const warnings: string[] = [];
+    const note = (warning: Error) => warnings.push(warning.message);
+    process.on('warning', note);
+    const other = await db.another();
+    const heard = new Set<number>();
+    const offs = Array.from({ length: 30 }, (_, n) => other.wakeUps.on(`busy-${n}`, () => heard.add(n)));
+    for (let n = 0; n < 30; n++) other.wakeUps.wakeNow(`busy-${n}`);
+    await expect.poll(() => heard.size).toBe(30);
+    await sql`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'weft wake-ups' and datname = current_database()`.execute(
+      database.sql,
+    );
+    heard.clear();
+    await expect.poll(() => heard.size).toBe(30);
+    for (const off of offs) off();
+    for (let n = 0; n < 30; n++) other.wakeUps.on(`other-${n}`, () => undefined);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    process.off('warning', note);
+    expect(warnings.filter((message) => message.includes('already executing'))).toEqual([]);
+  });
+
   test('channel names may be long and odd', async () => {
     const other = await db.another();
     const channel = `${'long "quoted" channel; '.repeat(8)}`;
