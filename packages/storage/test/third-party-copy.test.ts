@@ -139,6 +139,11 @@ describe('a partner', () => {
     expect(await outcome()).toMatch(/^failure: /);
   });
 
+  it('that has more than fits yields a failure at once, and no file', async () => {
+    behave = (_, response) => void response.writeHead(200, { 'content-length': 2 ** 52 }).write('Wikipedia');
+    expect(await outcome()).toMatch(/^failure: .*bytes are left/);
+  });
+
   it('that goes silent yields a failure and no file', async () => {
     behave = (_, response) =>
       void response.writeHead(200, { 'content-length': 1_000_000 }).write('Wikipedia');

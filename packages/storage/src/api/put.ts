@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { WeftError } from '@weft/kernel/errors';
 import { authorise, mayDo } from '../core/authorise.ts';
 import { statedDigests } from '../core/checksums/stated-digests.ts';
+import { requireSpace } from '../core/require-space.ts';
 import { statIfThere, upload } from '../core/upload.ts';
 import { evaluateConditions } from './conditions.ts';
 import { printDigests, wantedDigest } from './digest-headers.ts';
@@ -35,14 +36,7 @@ export const put: Handler = async (exchange) => {
   );
   const expected = statedDigests((name) => header(request, name));
   const modified = modificationTime(header(request, 'x-oc-mtime'));
-  const { availableBytes } = await place.area.files.space();
-  if ((expectedBytes ?? 0) > availableBytes) {
-    throw new WeftError(
-      'exhausted',
-      'insufficient-storage',
-      `${availableBytes} bytes are left, ${expectedBytes} are needed.`,
-    );
-  }
+  await requireSpace(place, expectedBytes ?? 0);
 
   acceptBody(exchange);
   const stopWatching = watchForSilence(request);
