@@ -1,6 +1,6 @@
 import { WeftError } from '@weft/kernel/errors';
 import type { FastifyInstance } from 'fastify';
-import { type RequestOrigin, recordAudit } from '../core/audit.ts';
+import { type AuditEntry, createAuditWriter, type RequestOrigin } from '../core/audit.ts';
 import { authenticateClient } from '../core/clients.ts';
 import { grantAuthorizationCode } from '../core/grants/authorization-code.ts';
 import { grantClientCredentials } from '../core/grants/client-credentials.ts';
@@ -34,6 +34,8 @@ const POLLING = ['authorization_pending', 'slow_down'];
 
 /** `POST /token`: every grant, one audit row each. */
 export function registerToken(app: FastifyInstance, realm: Realm): void {
+  const audit = createAuditWriter(realm.database.withTables<IdentityTables>());
+
   app.post('/token', async (request, reply) => {
     const form = formOf(request);
     const presented = presentedClient(request, form);
@@ -48,12 +50,12 @@ export function registerToken(app: FastifyInstance, realm: Realm): void {
       const grant = GRANTS.get(grantType);
       if (grant === undefined) throw oauthError('unsupported_grant_type', 'This grant is not offered.');
       const granted = await grant(realm, readTokenRequest(client, form, origin));
-      await auditGrant(realm, client.id, grantType, granted, origin);
+      await audit(grantEntry(realm, client.id, grantType, granted, origin));
       return reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' }).send(print(granted));
     } catch (error) {
       // A device that polls is not refused anything yet.
       if (error instanceof WeftError && !POLLING.includes(error.code))
-        await auditRefusal(realm, presented?.id ?? '-', grantType, error, origin);
+        await audit(refusalEntry(realm, presented?.id ?? '-', grantType, error, origin));
       throw error;
     }
   });
@@ -71,14 +73,14 @@ function print(granted: TokenGrant): Record<string, unknown> {
   };
 }
 
-async function auditGrant(
+function grantEntry(
   realm: Realm,
   actor: string,
   grantType: string,
   granted: TokenGrant,
   origin: RequestOrigin,
-) {
-  await recordAudit(realm.database.withTables<IdentityTables>(), {
+): AuditEntry {
+  return {
     realm: realm.name,
     actor,
     action: `token.${shortName(grantType)}`,
@@ -86,17 +88,17 @@ async function auditGrant(
     decision: 'granted',
     reason: granted.scopes.join(' '),
     origin,
-  });
+  };
 }
 
-async function auditRefusal(
+function refusalEntry(
   realm: Realm,
   actor: string,
   grantType: string,
   error: WeftError,
   origin: RequestOrigin,
-) {
-  await recordAudit(realm.database.withTables<IdentityTables>(), {
+): AuditEntry {
+  return {
     realm: realm.name,
     actor,
     action: `token.${shortName(grantType)}`,
@@ -104,7 +106,7 @@ async function auditRefusal(
     decision: 'refused',
     reason: `${error.code}: ${error.message}`,
     origin,
-  });
+  };
 }
 
 /** `urn:ietf:params:oauth:grant-type:token-exchange` → `token-exchange` */

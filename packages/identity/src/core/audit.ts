@@ -48,3 +48,36 @@ export async function recordAudit(
     )
     .execute();
 }
+
+/** Rows of one statement at most. */
+const BATCH = 500;
+
+/**
+ * Writes audit entries of many requests together: those that come while a statement is under way go with the next one. Each
+ * promise resolves when its row is durable, so no token leaves without one.
+ */
+export function createAuditWriter(sql: Sql<IdentityTables>): (entry: AuditEntry) => Promise<void> {
+  let waiting: { entry: AuditEntry; resolve: () => void; reject: (error: unknown) => void }[] = [];
+  let writing = false;
+
+  async function write(): Promise<void> {
+    writing = true;
+    while (waiting.length > 0) {
+      const batch = waiting.slice(0, BATCH);
+      waiting = waiting.slice(BATCH);
+      try {
+        await recordAudit(sql, ...batch.map(({ entry }) => entry));
+        for (const { resolve } of batch) resolve();
+      } catch (error) {
+        for (const { reject } of batch) reject(error);
+      }
+    }
+    writing = false;
+  }
+
+  return (entry) =>
+    new Promise<void>((resolve, reject) => {
+      waiting.push({ entry, resolve, reject });
+      if (!writing) void write();
+    });
+}
