@@ -151,6 +151,17 @@ export function createProgram(): Command {
     .action(async (file, options) => (await import('./commands/backup.ts')).restore(file, options));
 
   program
+    .command('dead-letters')
+    .description('jobs that failed too often: list them, try them again, or drop them')
+    .option('--queue <name>', 'only those of this queue')
+    .option('--retry <id...>', 'put these back into their queues')
+    .option('--discard <id...>', 'drop these for good')
+    .addOption(data())
+    .addOption(config())
+    .addOption(json())
+    .action(async (options) => (await import('./commands/dead-letters.ts')).deadLetters(options));
+
+  program
     .command('doctor')
     .description('look at this machine, and say how to mend what is missing')
     .addOption(data())

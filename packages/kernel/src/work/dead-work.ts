@@ -48,7 +48,7 @@ export type DeadChoice = { readonly ids: readonly string[] } | { readonly queue:
 /** Puts dead letters back into their queues with all attempts before them. Returns how many. */
 export async function retryDeadWork(
   database: Database,
-  wakeUps: WakeUps,
+  wakeUps: Pick<WakeUps, 'wake'>,
   choice: DeadChoice,
 ): Promise<number> {
   return await database.transaction(async (tx) => {
