@@ -10,6 +10,11 @@ import { childMessageSchema, RELEASE, SUPERVISED } from './supervised.ts';
 
 /** How long a child may take to drain before it is killed. */
 const DRAIN_MILLISECONDS = 10_000;
+/**
+ * V8 keeps what its young generation once needed, 16 MiB a half by default: an idle process is 40 MB smaller with 4. File
+ * bytes are not in it, and requests leave little behind.
+ */
+const NODE_OPTIONS = ['--max-semi-space-size=4'];
 /** A child that ran at least this long is restarted at once; others wait longer each time. */
 const STABLE_MILLISECONDS = 30_000;
 const FIRST_PAUSE_MILLISECONDS = 250;
@@ -49,7 +54,7 @@ export function superviseChild(
 
   const start = () => {
     const output = openSync(logFile, 'a', 0o600);
-    const child = spawn(process.execPath, [...process.execArgv, ...plan.arguments], {
+    const child = spawn(process.execPath, [...NODE_OPTIONS, ...process.execArgv, ...plan.arguments], {
       stdio: ['ignore', output, output, 'ipc'],
       env: { ...process.env, [SUPERVISED]: '1' },
     });
