@@ -1,6 +1,6 @@
 import { lookup as resolve } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
-import { Agent, fetch as undiciFetch } from 'undici';
+import type { Agent, fetch as undiciFetch } from 'undici';
 import { describeError, WeftError } from '../errors/index.ts';
 import { activeTracing } from '../telemetry/index.ts';
 import { isInternalAddress } from './address-guard.ts';
@@ -14,6 +14,8 @@ export interface GuardedFetchOptions {
   /** Most redirects that are followed. Default 5. */
   maximumRedirects?: number;
 }
+
+type Undici = typeof import('undici');
 
 const DEFAULT_TIMEOUT = 60_000;
 const DEFAULT_MAXIMUM_BYTES = 64 * 1024 * 1024;
@@ -36,11 +38,11 @@ export function createGuardedFetch(
   const maximumRedirects = options.maximumRedirects ?? 5;
   const agents = new Map<string, Agent>();
 
-  function agentFor(trusted: boolean, maximumBytes: number): Agent {
+  function agentFor(undici: Undici, trusted: boolean, maximumBytes: number): Agent {
     const key = `${trusted}:${maximumBytes}`;
     let agent = agents.get(key);
     if (!agent) {
-      agent = new Agent({
+      agent = new undici.Agent({
         connect: {
           ...(options.certificateAuthorities ? { ca: [...options.certificateAuthorities] } : {}),
           ...(trusted ? {} : { lookup: guardedLookup }),
@@ -55,6 +57,8 @@ export function createGuardedFetch(
   }
 
   const guardedFetch = async (input: string | URL, init: FetchInit = {}): Promise<Response> => {
+    // A hundred files that a process needs for its first outgoing request, not for its start.
+    const undici = await import('undici');
     let url = new URL(input);
     let headers = { ...(init.headers ?? {}) };
     let method = init.method ?? 'GET';
@@ -76,14 +80,14 @@ export function createGuardedFetch(
         'url.path': url.pathname,
       });
       try {
-        response = await undiciFetch(url, {
+        response = await undici.fetch(url, {
           method,
           headers: span ? { ...headers, ...span.headers } : headers,
           body,
           redirect: 'manual',
           signal,
           ...(streaming ? { duplex: 'half' as const } : {}),
-          dispatcher: agentFor(trusted, init.maximumBytes ?? DEFAULT_MAXIMUM_BYTES),
+          dispatcher: agentFor(undici, trusted, init.maximumBytes ?? DEFAULT_MAXIMUM_BYTES),
         });
         span?.end({ status: response.status });
       } catch (cause) {
