@@ -2,89 +2,68 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { identity } from '@weft/identity';
 import { createTokenVerifier } from '@weft/kernel/auth';
 import { createListener } from '@weft/kernel/http';
 import { ensureAuthority } from '@weft/kernel/pki';
 import { createLogger } from '@weft/kernel/telemetry';
 import { createTestContext, createTestListener, startTestDatabase } from '@weft/kernel/testing';
 import { generateKeyPair, SignJWT } from 'jose';
-import { type Benchmark, median } from './benchmark.ts';
+import { identity } from '../src/index.ts';
 
 const ISSUER = 'https://issuer.bench';
 const AUDIENCE = 'https://storage.bench';
 const SECRET = 'a-secret-of-256-bits-for-the-bench';
-const [ROUNDS, REQUESTS, AT_ONCE] = [7, 400, 16];
 
 /**
  * Client credentials at `/token`, RS256-2048, everything in PostgreSQL with an audit row each, against a bare Fastify that
- * knows its one client by heart, signs with jose and remembers nothing.
+ * knows its one client by heart, signs with jose and remembers nothing. Requests a second of each round, without sockets.
  */
-const benchmark: Benchmark = {
-  name: 'token-endpoint',
-  component: 'identity',
-  async run(note) {
-    const test = await startTestDatabase({ migrations: { identity: identity.migrations } });
-    const log = createLogger({ name: 'bench', level: 'error' });
-    const verifier = createTokenVerifier({ issuers: [], fetch, log });
-    const config = identity.config.parse({
-      listen: { port: 8440 },
-      url: ISSUER,
-      clients: [
-        {
-          id: 'bench',
-          secret: SECRET,
-          grants: ['client_credentials'],
-          allow: [{ audience: AUDIENCE, scopes: ['storage.read:/'] }],
-        },
-      ],
-    });
-    const context = createTestContext({ test, config, verifier });
-    await identity.prepare?.(context);
-    const [definition] = await identity.listeners(context);
-    if (definition === undefined) throw new Error('identity has no listener');
-    const ours = await createTestListener(definition, log);
-    const bare = await bareIssuer();
-    const rates: { ours: number[]; bare: number[] } = { ours: [], bare: [] };
-    try {
-      for (const app of [ours, bare]) await rate(app, REQUESTS);
-      for (let round = 0; round < ROUNDS; round++) {
-        rates.bare.push(await rate(bare, REQUESTS));
-        rates.ours.push(await rate(ours, REQUESTS));
-      }
-    } finally {
-      await ours.close();
-      await bare.close();
-      await verifier.close();
-      await test.stop();
+export async function measureTokenEndpoint({ rounds, ...load }: Load & { rounds: number }): Promise<{
+  ours: number[];
+  bare: number[];
+}> {
+  const test = await startTestDatabase({ migrations: { identity: identity.migrations } });
+  const log = createLogger({ name: 'bench', level: 'error' });
+  const verifier = createTokenVerifier({ issuers: [], fetch, log });
+  const config = identity.config.parse({
+    listen: { port: 8440 },
+    url: ISSUER,
+    clients: [
+      {
+        id: 'bench',
+        secret: SECRET,
+        grants: ['client_credentials'],
+        allow: [{ audience: AUDIENCE, scopes: ['storage.read:/'] }],
+      },
+    ],
+  });
+  const context = createTestContext({ test, config, verifier });
+  await identity.prepare?.(context);
+  const [definition] = await identity.listeners(context);
+  if (definition === undefined) throw new Error('identity has no listener');
+  const ours = await createTestListener(definition, log);
+  const bare = await bareIssuer();
+  const rates: { ours: number[]; bare: number[] } = { ours: [], bare: [] };
+  try {
+    for (const app of [ours, bare]) await rate(app, load);
+    for (let round = 0; round < rounds; round++) {
+      rates.bare.push(await rate(bare, load));
+      rates.ours.push(await rate(ours, load));
     }
-    note(`${ROUNDS} rounds of ${REQUESTS} requests, ${AT_ONCE} at once, without sockets`);
-    const value = median(rates.ours) / median(rates.bare);
-    const peer = 'bare Fastify and jose';
-    return [
-      {
-        name: 'token-endpoint',
-        value,
-        unit: `of ${peer}`,
-        target: 0.6,
-        better: 'higher',
-        peer,
-        ratio: value,
-      },
-      {
-        name: 'token-endpoint-rate',
-        value: median(rates.ours),
-        unit: '/s',
-        target: null,
-        better: 'higher',
-        peer: null,
-        ratio: null,
-      },
-    ];
-  },
-};
+  } finally {
+    await ours.close();
+    await bare.close();
+    await verifier.close();
+    await test.stop();
+  }
+  return rates;
+}
 
-export default benchmark;
+/** How many requests a round has, and how many are under way at once. */
+interface Load {
+  readonly requests: number;
+  readonly atOnce: number;
+}
 
 type App = Awaited<ReturnType<typeof createTestListener>>;
 
@@ -120,7 +99,7 @@ async function bareIssuer(): Promise<App> {
   return app;
 }
 
-async function rate(app: App, requests: number): Promise<number> {
+async function rate(app: App, { requests, atOnce }: Load): Promise<number> {
   const payload = new URLSearchParams({
     grant_type: 'client_credentials',
     audience: AUDIENCE,
@@ -138,6 +117,6 @@ async function rate(app: App, requests: number): Promise<number> {
       if (statusCode !== 200) throw new Error(`${statusCode}: ${body}`);
     }
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, runner));
+  await Promise.all(Array.from({ length: atOnce }, runner));
   return (requests * 1000) / (performance.now() - startedAt);
 }
