@@ -56,7 +56,7 @@ function closure(name: string): { folder: string; manifest: Manifest }[] {
   return [...found.values()];
 }
 
-/** Writes one workspace with its `src` as `dist`, and gives the manifest that it has there. */
+/** Writes one workspace as it is, without types and tests, and gives the manifest that it has there. */
 function packWorkspace({ folder, manifest }: { folder: string; manifest: Manifest }): Manifest {
   const target = path.join(out, 'node_modules', manifest.name);
   const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', folder], {
@@ -95,7 +95,7 @@ function isCode(file: string): boolean {
 }
 
 function renamed(file: string): string {
-  return file.replace(/^src\//, 'dist/').replace(/\.ts$/, '.js');
+  return file.replace(/\.ts$/, '.js');
 }
 
 /** Types become spaces; imports of `.ts` files name the `.js` files that they are now. */

@@ -48,7 +48,7 @@ const peer: Peer = {
     });
     await check('weft demo runs the example twin there', async () => {
       const demo = await run('demo', '--once', '--port-base', String(PORT_BASE));
-      expectMatch(demo.stdout, /^\d+ passed, 0 failed$/m, `weft demo (${demo.code})`);
+      expectMatch(demo.stdout, /^\d+ passed, 0 failed$/m, `weft demo (${demo.code}) ${demo.stderr}`);
       expectEqual(demo.code, 0, 'exit code');
     });
     rmSync(folder, { recursive: true, force: true });
