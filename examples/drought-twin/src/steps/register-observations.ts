@@ -100,18 +100,19 @@ async function describeProtocol(
     domains,
   };
   const path = `/rses/${rse}/protocols/${scheme}`;
-  if (await admin.change('POST', path, protocol)) return;
-  const settingsSchema = z.object({
-    protocols: z.array(z.object({ scheme: z.string(), hostname: z.string(), port: z.number() })),
-  });
   const { protocols } = await admin.read(settingsSchema, `/rses/${rse}`);
-  const isKnown = protocols.some(
-    (known) => known.scheme === scheme && known.hostname === hostname && known.port === protocol.port,
-  );
-  if (isKnown) return;
-  await admin.change('DELETE', path);
-  await admin.change('POST', path, protocol);
+  const known = protocols.filter((each) => each.scheme === scheme);
+  const isHere = (each: { hostname: string; port: number }) =>
+    each.hostname === hostname && each.port === protocol.port;
+  for (const each of known) {
+    if (!isHere(each)) await admin.change('DELETE', `${path}/${each.hostname}/${each.port}`);
+  }
+  if (!known.some(isHere)) await admin.change('POST', path, protocol);
 }
+
+const settingsSchema = z.object({
+  protocols: z.array(z.object({ scheme: z.string(), hostname: z.string(), port: z.number() })),
+});
 
 async function attachMissing(alice: Rucio, collection: string, names: readonly string[]): Promise<void> {
   const path = `/dids/${SCOPE}/${collection}/dids`;

@@ -11,6 +11,7 @@ const folder = mkdtempSync(path.join(tmpdir(), 'weft-x509-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const file = (name: string) => path.join(folder, name);
+const hasOpenssl = spawnSync('openssl', ['version']).error === undefined;
 const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' });
 
 interface Wanted {
@@ -70,6 +71,7 @@ const PROXY = 'keyUsage=critical,digitalSignature\nproxyCertInfo=critical,langua
 const ALICE = '/DC=org/DC=example/CN=Alice';
 
 beforeAll(() => {
+  if (!hasOpenssl) return;
   writeFileSync(file('index.txt'), '');
   make('root', { subject: '/DC=org/DC=example/CN=Root', extensions: AUTHORITY });
   make('stranger', { subject: '/DC=org/DC=example/CN=Stranger', extensions: AUTHORITY });
@@ -205,7 +207,8 @@ const CHAINS: [what: string, names: string[], good: boolean][] = [
   ['more authorities than one allows', ['too-deep', 'below-middle', 'middle'], false],
 ];
 
-describe('chains of certificates', () => {
+// Verdicts are compared with OpenSSL's own; where it is not installed there is nothing to compare with.
+describe.skipIf(!hasOpenssl)('chains of certificates', () => {
   it.each(CHAINS)('%s: the same verdict as OpenSSL', (_what, names, good) => {
     expect(opensslAccepts(names)).toBe(good);
     if (good) expect(judge(names).subject).toMatch(/^\/DC=org\/DC=example\/CN=(Alice|Carol)$/);
