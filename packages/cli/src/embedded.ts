@@ -5,10 +5,9 @@ import { ensureCertificates } from './certificates.ts';
 import { type DataFolder, ensureSecretFile, randomSecret, writePrivateFile } from './data-folder.ts';
 import { CLI_CLIENT, type Endpoints, endpointsOf } from './endpoints.ts';
 import { SITES } from './federation.ts';
-import { type Ports, portsOf } from './ports.ts';
+import { portsOf } from './ports.ts';
 import { sectionsOf } from './sections.ts';
-
-export { CLI_CLIENT, type Endpoints } from './endpoints.ts';
+import type { Surroundings } from './surroundings.ts';
 
 /** Component to client identifier; secrets lie in `<data>/secrets/<client>.secret`. */
 export const CLIENT_NAMES = [
@@ -21,17 +20,6 @@ export const CLIENT_NAMES = [
 ] as const;
 /** Users with a password for the issuer's pages, in `<data>/secrets/user-<name>.secret`. */
 const SIGNING_IN = ['user-alice', 'user-admin'];
-
-/** Everything that a section may need to know about the instance. */
-export interface Surroundings {
-  readonly folder: DataFolder;
-  readonly ports: Ports;
-  readonly endpoints: Endpoints;
-  /** `sub` of a user of the embedded issuer: a UUID that is this instance's own. */
-  subjectOf(username: string): string;
-  secretFileOf(client: string): string;
-  readonly cliKey: Record<string, unknown>;
-}
 
 /**
  * Makes what the embedded default needs in the data folder (authority, certificate, secrets, folders of the sites) and

@@ -1,6 +1,7 @@
 import { audiencesOf } from './audiences.ts';
-import { CLI_CLIENT, type Surroundings } from './embedded.ts';
+import { CLI_CLIENT } from './endpoints.ts';
 import { SITES } from './federation.ts';
+import type { Surroundings } from './surroundings.ts';
 
 const PREFIX = '/rucio';
 const NODE_IMAGE = 'docker.io/library/node:24-alpine';

@@ -34,15 +34,6 @@ export const WITH_JOB = ['submitting', 'queued', 'running'] as const satisfies r
 /** States that take one of a site's slots. */
 export const IN_SLOT = ['submitting', 'queued', 'running'] as const satisfies readonly PodState[];
 
-/** Accepted, but not running yet. */
-export const WAITING = [
-  'accepted',
-  'staging-in',
-  'ready',
-  'submitting',
-  'queued',
-] as const satisfies readonly PodState[];
-
 export function isFinal(state: PodState): boolean {
   return state === 'succeeded' || state === 'failed' || state === 'deleted';
 }

@@ -1,5 +1,4 @@
 import type { Sql } from '@weft/kernel/database';
-import { WeftError } from '@weft/kernel/errors';
 import type { Selectable } from 'kysely';
 import type { ComputeTables, ContainersTable, JobsTable, PodsTable } from '../db/schema.ts';
 import type { PodState } from './pod-states.ts';
@@ -63,13 +62,5 @@ export async function loadPods(sql: Sql<ComputeTables>, filter: PodFilter): Prom
 
 export async function findPod(sql: Sql<ComputeTables>, key: PodKey): Promise<Pod | undefined> {
   const [pod] = await loadPods(sql, { site: key.site, uids: [key.uid] });
-  return pod;
-}
-
-/** @throws {WeftError} `not-found`, code `pod-unknown`. */
-export async function getPod(sql: Sql<ComputeTables>, key: PodKey): Promise<Pod> {
-  const pod = await findPod(sql, key);
-  if (pod === undefined)
-    throw new WeftError('not-found', 'pod-unknown', `There is no pod ${key.uid} at ${key.site}.`);
   return pod;
 }

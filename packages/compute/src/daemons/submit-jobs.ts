@@ -10,7 +10,7 @@ import type { ComputeTables } from '../db/schema.ts';
 import { type ComputeContext, openSites } from '../sites.ts';
 
 /** Condition of a pod whose job nothing keeps from seeing the host. */
-export const UNCONFINED = 'compute.dte/unconfined';
+const UNCONFINED = 'compute.dte/unconfined';
 
 /** Hands jobs over to the back end, as their pods' state says. Doing it twice runs them once. */
 export async function startSubmitJobs(context: ComputeContext) {
