@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import path from 'node:path';
 import { ensureCertificates } from './certificates.ts';
 import { type DataFolder, ensureSecretFile, randomSecret, writePrivateFile } from './data-folder.ts';
@@ -33,7 +34,7 @@ export async function prepareEmbedded(
     socketFolder: string;
   },
 ): Promise<void> {
-  const hosts = ['localhost', '127.0.0.1', '::1', ...SITES.map(({ host }) => host)];
+  const hosts = [...new Set(['localhost', hostname(), '127.0.0.1', '::1', ...SITES.map(({ host }) => host)])];
   await ensureCertificates(folder.pki, [...new Set(hosts)]);
   ensureSecretFile(path.join(folder.secrets, 'secret.key'), () => randomBytes(32));
   for (const name of [...CLIENT_NAMES, ...SIGNING_IN])

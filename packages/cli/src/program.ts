@@ -115,6 +115,14 @@ export function createProgram(): Command {
     .action(async (id, options) => (await import('./commands/storage.ts')).revokeAppPassword(id, options));
 
   program
+    .command('certificate')
+    .description("a client certificate of the instance's authority (usercert.pem, userkey.pem)")
+    .argument('<name>', 'common name: who it is for')
+    .addOption(data())
+    .option('--out <folder>', 'where to write', '.')
+    .action(async (name, options) => (await import('./commands/certificate.ts')).certificate(name, options));
+
+  program
     .command('client-config')
     .description('write what a real client needs to talk to this instance')
     .argument('<client>', 'rucio, fts, rclone or davix')

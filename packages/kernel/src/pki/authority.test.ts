@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer, request } from 'node:https';
 import { tmpdir } from 'node:os';
@@ -67,6 +68,16 @@ describe('the local authority', () => {
     });
     expect(again.certificate).toBe(first.certificate);
     expect(moved.certificate).not.toBe(first.certificate);
+  });
+
+  it('issues client certificates that name the person, and only the person', async () => {
+    const { certificate, key } = await authority.issueClientCertificate('Alice, O=Evil+CN=root');
+    const leaf = new X509Certificate(certificate);
+    expect(leaf.checkIssued(new X509Certificate(authority.certificate))).toBe(true);
+    expect(leaf.verify(new X509Certificate(authority.certificate).publicKey)).toBe(true);
+    expect(leaf.checkPrivateKey(createPrivateKey(key))).toBe(true);
+    expect(leaf.toLegacyObject().subject).toMatchObject({ O: 'Weft', CN: 'Alice, O=Evil+CN=root' });
+    expect(leaf.ca).toBe(false);
   });
 
   it('publishes the folder that OpenSSL looks certificates up in', () => {

@@ -26,6 +26,8 @@ export interface Authority {
   readonly certificate: string;
   /** A server certificate for these hosts, made when absent, different or within 30 days of its end. */
   ensureServerCertificate(name: string, subject: CertificateSubject): Promise<TlsMaterial>;
+  /** A new client certificate; nothing of it is kept. RSA, because grid clients make proxies with it. */
+  issueClientCertificate(commonName: string): Promise<TlsMaterial>;
 }
 
 /**
@@ -48,6 +50,19 @@ export async function ensureAuthority(folder: string): Promise<Authority> {
     certificate,
     certificateFile,
     certificatesFolder,
+    issueClientCertificate: async (commonName) => {
+      const keys = await webcrypto.subtle.generateKey({ ...RSA, modulusLength: 2048 }, true, [
+        'sign',
+        'verify',
+      ]);
+      return signLeaf(authority, await loadKey(), keys, commonName, [
+        new x509.KeyUsagesExtension(
+          x509.KeyUsageFlags.digitalSignature | x509.KeyUsageFlags.keyEncipherment,
+          true,
+        ),
+        new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth]),
+      ]);
+    },
     ensureServerCertificate: (name, subject) =>
       ensureServerCertificate(folder, name, subject, authority, loadKey),
   };
@@ -92,33 +107,46 @@ async function ensureServerCertificate(
   }
 
   const keys = await webcrypto.subtle.generateKey(EC, true, ['sign', 'verify']);
+  const { certificate, key } = await signLeaf(authority, await loadKey(), keys, subject.commonName, [
+    new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+    new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth]),
+    new x509.SubjectAlternativeNameExtension(hosts.map(alternativeName)),
+  ]);
+  writeFile(keyFile, key, 0o600);
+  writeFile(certificateFile, certificate, 0o644);
+  return { certificate, key };
+}
+
+/** A certificate that is no authority, with its chain and its key as PEM. */
+async function signLeaf(
+  authority: x509.X509Certificate,
+  signingKey: webcrypto.CryptoKey,
+  keys: webcrypto.CryptoKeyPair,
+  commonName: string,
+  extensions: readonly x509.Extension[],
+): Promise<TlsMaterial> {
   const now = Date.now();
   const leaf = await x509.X509CertificateGenerator.create({
     serialNumber: serial(),
-    subject: `O=Weft, CN=${subject.commonName}`,
+    // As JSON, so that no character of the name can add to the subject.
+    subject: [{ O: ['Weft'] }, { CN: [commonName] }],
     issuer: authority.subject,
     notBefore: new Date(now - DAY),
     notAfter: new Date(now + LEAF_DAYS * DAY),
     signingAlgorithm: RSA,
     publicKey: keys.publicKey,
-    signingKey: await loadKey(),
+    signingKey,
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      new x509.ExtendedKeyUsageExtension([
-        x509.ExtendedKeyUsage.serverAuth,
-        x509.ExtendedKeyUsage.clientAuth,
-      ]),
-      new x509.SubjectAlternativeNameExtension(hosts.map(alternativeName)),
+      ...extensions,
       await x509.AuthorityKeyIdentifierExtension.create(authority),
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
-  const certificate = `${leaf.toString('pem')}\n${authority.toString('pem')}\n`;
-  const key = await exportKey(keys.privateKey);
-  writeFile(keyFile, key, 0o600);
-  writeFile(certificateFile, certificate, 0o644);
-  return { certificate, key };
+  return {
+    certificate: `${leaf.toString('pem')}\n${authority.toString('pem')}\n`,
+    key: await exportKey(keys.privateKey),
+  };
 }
 
 /** The folder that OpenSSL and grid clients look certificates up in by subject hash. The CRL is renewed every start. */
