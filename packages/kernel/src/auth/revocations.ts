@@ -2,25 +2,37 @@ import { sql } from 'kysely';
 import type { AnyTx, Database, WakeUps } from '../database/index.ts';
 import { describeError } from '../errors/index.ts';
 import type { Logger } from '../telemetry/index.ts';
-import type { Principal } from './types.ts';
 
 const CHANNEL = 'auth:revocations';
 /** Hints can be lost; this is the longest that a revocation then takes to arrive. */
 const POLL_MILLISECONDS = 15_000;
 
-/** One credential that is not good any more: a token, or everything that its issuer gives to a subject. */
+/**
+ * Credentials that are not good any more: one token (`jti`), everything that an issuer gives to a subject (`sub`), signs
+ * with a key (`kid`), or has issued before a moment (`epoch`, seconds since 1970).
+ */
 export interface Revocation {
   readonly issuer: string;
-  readonly kind: 'token' | 'subject';
+  readonly kind: 'token' | 'subject' | 'key' | 'epoch';
   readonly value: string;
   /** When no token can be alive that this is about. */
   readonly expiresAt: Date;
 }
 
+/** What of a token a revocation can be about. */
+export interface RevocableToken {
+  readonly issuer: string;
+  readonly subject: string;
+  readonly jti: string | undefined;
+  readonly keyId: string | undefined;
+  /** Seconds since 1970. */
+  readonly issuedAt: number;
+}
+
 /** Revocations of all issuers of this installation, in memory; current within a second (brief alise-aai 3.1 step 8). */
 export interface Revocations {
   /** Waits for the list only before it was read for the first time. */
-  isRevoked(principal: Principal): boolean | Promise<boolean>;
+  isRevoked(token: RevocableToken): boolean | Promise<boolean>;
   close(): void;
 }
 
@@ -33,12 +45,12 @@ export function createRevocations({
   wakeUps: WakeUps;
   log: Logger;
 }): Revocations {
-  let current: ReadonlySet<string> | undefined;
-  let reading: Promise<ReadonlySet<string>> | undefined;
+  let current: Revoked | undefined;
+  let reading: Promise<Revoked> | undefined;
   let readAgain = false;
 
   /** One reading at a time; a hint during one leads to another. */
-  function read(): Promise<ReadonlySet<string>> {
+  function read(): Promise<Revoked> {
     readAgain = reading !== undefined;
     reading ??= readRevocations(database)
       .then((found) => {
@@ -66,8 +78,8 @@ export function createRevocations({
   timer.unref();
 
   return {
-    isRevoked: (principal) =>
-      current === undefined ? read().then((found) => holds(found, principal)) : holds(current, principal),
+    isRevoked: (token) =>
+      current === undefined ? read().then((found) => holds(found, token)) : holds(current, token),
     close() {
       clearInterval(timer);
       unsubscribe();
@@ -75,11 +87,20 @@ export function createRevocations({
   };
 }
 
-function holds(revoked: ReadonlySet<string>, { issuer, jti, subject }: Principal): boolean {
-  if (revoked.size === 0) return false;
+interface Revoked {
+  readonly credentials: ReadonlySet<string>;
+  /** Seconds since 1970 by issuer. */
+  readonly epochs: ReadonlyMap<string, number>;
+}
+
+function holds({ credentials, epochs }: Revoked, token: RevocableToken): boolean {
+  const { issuer, subject, jti, keyId, issuedAt } = token;
+  if (epochs.size > 0 && issuedAt < (epochs.get(issuer) ?? 0)) return true;
+  if (credentials.size === 0) return false;
   return (
-    revoked.has(keyOf(issuer, 'subject', subject)) ||
-    (jti !== undefined && revoked.has(keyOf(issuer, 'token', jti)))
+    credentials.has(keyOf(issuer, 'subject', subject)) ||
+    (jti !== undefined && credentials.has(keyOf(issuer, 'token', jti))) ||
+    (keyId !== undefined && credentials.has(keyOf(issuer, 'key', keyId)))
   );
 }
 
@@ -109,10 +130,16 @@ export async function reinstateSubject(
   wakeUps.wake(tx, CHANNEL);
 }
 
-async function readRevocations(database: Database): Promise<ReadonlySet<string>> {
+async function readRevocations(database: Database): Promise<Revoked> {
   const { rows } = await sql<{ issuer: string; kind: Revocation['kind']; value: string }>`
     select issuer, kind, value from kernel.revocations where expires_at > now()`.execute(database.sql);
-  return new Set(rows.map(({ issuer, kind, value }) => keyOf(issuer, kind, value)));
+  const epochs = new Map<string, number>();
+  const credentials = new Set<string>();
+  for (const { issuer, kind, value } of rows) {
+    if (kind === 'epoch') epochs.set(issuer, Math.max(Number(value), epochs.get(issuer) ?? 0));
+    else credentials.add(keyOf(issuer, kind, value));
+  }
+  return { credentials, epochs };
 }
 
 function keyOf(issuer: string, kind: Revocation['kind'], value: string): string {

@@ -3,9 +3,9 @@ import { type CryptoKey, compactVerify, errors } from 'jose';
 import { WeftError } from '../errors/index.ts';
 import type { GuardedFetch } from '../http/index.ts';
 import type { Logger } from '../telemetry/index.ts';
-import { invalidToken, readCompactToken } from './compact-token.ts';
+import { type CompactToken, invalidToken, readCompactToken } from './compact-token.ts';
 import { createKeyStore, type KeyStore } from './key-store.ts';
-import type { Revocations } from './revocations.ts';
+import type { RevocableToken, Revocations } from './revocations.ts';
 import { createTokenCache } from './token-cache.ts';
 import { principalOf, requireAudience } from './token-claims.ts';
 import type { Principal, TokenVerifier, TrustedIssuer } from './types.ts';
@@ -35,6 +35,11 @@ interface KnownIssuer {
   readonly trust: TrustedIssuer;
   readonly algorithms: readonly string[];
   readonly keys: KeyStore;
+}
+
+interface Accepted {
+  readonly principal: Principal;
+  readonly revocable: RevocableToken;
 }
 
 /** What is kept about a token, under the hash of it; void once the issuer's keys have changed. */
@@ -71,10 +76,10 @@ export function createTokenVerifier({
     known.set(trust.issuer, issuer);
     if (trust.alternative !== undefined) known.set(trust.alternative, issuer);
   }
-  const accepted = createTokenCache<Verdict<Principal>>(CACHED_VERDICTS);
+  const accepted = createTokenCache<Verdict<Accepted>>(CACHED_VERDICTS);
   const refused = createTokenCache<Verdict<WeftError>>(CACHED_REFUSALS);
 
-  async function verifyUncached(raw: string, digest: string): Promise<Verdict<Principal>> {
+  async function verifyUncached(raw: string, digest: string): Promise<Verdict<Accepted>> {
     const token = readCompactToken(raw);
     const issuer = typeof token.claims.iss === 'string' ? known.get(token.claims.iss) : undefined;
     if (issuer === undefined) throw invalidToken('its issuer is not trusted');
@@ -83,8 +88,9 @@ export function createTokenVerifier({
     const generation = issuer.keys.generation();
     try {
       await requireSignature(raw, key, algorithm);
-      const outcome = principalOf(token, issuer.trust, now() / 1000);
-      const expiresAt = Math.min(outcome.expiresAt.getTime(), now() + VERDICT_MILLISECONDS);
+      const principal = principalOf(token, issuer.trust, now() / 1000);
+      const outcome = { principal, revocable: revocableOf(token, principal, keyId) };
+      const expiresAt = Math.min(principal.expiresAt.getTime(), now() + VERDICT_MILLISECONDS);
       const verdict = { issuer, generation, outcome };
       accepted.set(digest, verdict, expiresAt);
       return verdict;
@@ -106,15 +112,23 @@ export function createTokenVerifier({
       const refusal = current(refused.get(digest, now()));
       if (refusal !== undefined) throw refusal.outcome;
       const { issuer, outcome } = current(accepted.get(digest, now())) ?? (await verifyUncached(raw, digest));
-      requireAudience(outcome, audiences, issuer.trust);
-      if (await revocations?.isRevoked(outcome)) throw invalidToken('it was revoked');
-      return outcome;
+      requireAudience(outcome.principal, audiences, issuer.trust);
+      if (await revocations?.isRevoked(outcome.revocable)) throw invalidToken('it was revoked');
+      return outcome.principal;
     },
     async close() {
       accepted.clear();
       refused.clear();
     },
   };
+}
+
+function revocableOf(
+  { claims }: CompactToken,
+  { issuer, subject, jti }: Principal,
+  keyId: string | undefined,
+): RevocableToken {
+  return { issuer, subject, jti, keyId, issuedAt: typeof claims.iat === 'number' ? claims.iat : 0 };
 }
 
 function readHeader(
