@@ -6,6 +6,7 @@ import { beginListing } from '../core/files/begin-listing.ts';
 import type { FileFacts, ListedFile } from '../core/files/types.ts';
 import type { Lock } from '../core/locks.ts';
 import { plainPath, type Segments } from '../core/resource-path.ts';
+import { spaceOf } from '../core/space/space-of.ts';
 import { acceptBody, type Exchange, type Handler, header } from './exchange.ts';
 import { streamMultistatus } from './multistatus.ts';
 import { printResource, type Question } from './print-properties.ts';
@@ -43,14 +44,14 @@ const VIRTUAL: FileFacts = {
 };
 
 async function* responses(
-  { door, target }: Exchange,
+  { door, target, caller }: Exchange,
   place: Place | undefined,
   facts: FileFacts,
   question: Question,
   children: boolean,
 ): AsyncGenerator<string> {
   const { segments } = target;
-  const space = place && facts.kind === 'collection' ? await place.area.files.space() : undefined;
+  const space = place && facts.kind === 'collection' ? await spaceOf(door, place.area, caller) : undefined;
   const locks = await door.locks.find(segments, { below: children });
 
   /** Everything that the question may ask of these entries of one collection, with one query a kind. */
