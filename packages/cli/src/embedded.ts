@@ -7,7 +7,7 @@ import { type DataFolder, ensureSecretFile, randomSecret, writePrivateFile } fro
 import { CLI_CLIENT, type Endpoints, endpointsOf } from './endpoints.ts';
 import { SITES } from './federation.ts';
 import { portsOf } from './ports.ts';
-import { sectionsOf } from './sections.ts';
+import { LINKING_CLIENT, sectionsOf } from './sections.ts';
 import type { Surroundings } from './surroundings.ts';
 
 /** Component to client identifier; secrets lie in `<data>/secrets/<client>.secret`. */
@@ -20,7 +20,7 @@ export const CLIENT_NAMES = [
   'accounting',
 ] as const;
 /** Users with a password for the issuer's pages, in `<data>/secrets/user-<name>.secret`. */
-const SIGNING_IN = ['user-alice', 'user-admin'];
+const SIGNING_IN = ['user-alice', 'user-admin', 'user-alice01'];
 
 /**
  * Makes what the embedded default needs in the data folder (authority, certificate, secrets, folders of the sites) and
@@ -37,7 +37,7 @@ export async function prepareEmbedded(
   const hosts = [...new Set(['localhost', hostname(), '127.0.0.1', '::1', ...SITES.map(({ host }) => host)])];
   await ensureCertificates(folder.pki, [...new Set(hosts)]);
   ensureSecretFile(path.join(folder.secrets, 'secret.key'), () => randomBytes(32));
-  for (const name of [...CLIENT_NAMES, ...SIGNING_IN])
+  for (const name of [...CLIENT_NAMES, LINKING_CLIENT, ...SIGNING_IN])
     ensureSecretFile(secretFile(folder, name), randomSecret);
   const seed = ensureSecretFile(path.join(folder.secrets, 'instance.id'), () =>
     randomBytes(16).toString('hex'),
@@ -62,7 +62,7 @@ export async function prepareEmbedded(
       database: 'weft',
       password_file: path.join(folder.secrets, 'postgres.secret'),
     },
-    issuers: [{ issuer: endpoints.issuer }],
+    issuers: [{ issuer: endpoints.issuer }, { issuer: endpoints.site_issuer }],
     credentials: Object.fromEntries(
       CLIENT_NAMES.map((client) => [
         client,
@@ -82,11 +82,11 @@ export async function prepareEmbedded(
 }
 
 function originsOf(endpoints: Endpoints): string[] {
-  const { datalake, transfer, identity, issuer, orchestrator, accounting, sites } = endpoints;
+  const { datalake, transfer, identity, issuer, site_issuer, orchestrator, accounting, sites } = endpoints;
   const siteOrigins = Object.values(sites).flatMap(({ storage, compute }) =>
     compute ? [storage, compute] : [storage],
   );
-  return [datalake, transfer, identity, issuer, orchestrator, accounting, ...siteOrigins];
+  return [datalake, transfer, identity, issuer, site_issuer, orchestrator, accounting, ...siteOrigins];
 }
 
 function secretFile(folder: DataFolder, client: string): string {

@@ -12,6 +12,8 @@ export interface Endpoints {
   readonly transfer: string;
   readonly identity: string;
   readonly issuer: string;
+  /** Where people of the sites sign in; their accounts there are linked with the first issuer's. */
+  readonly site_issuer: string;
   readonly orchestrator: string;
   readonly accounting: string;
   readonly sites: Readonly<Record<string, { storage: string; compute?: string; node?: string; rse: string }>>;
@@ -27,6 +29,7 @@ export function endpointsOf(folder: DataFolder, portBase: number | undefined): E
     transfer: local(ports.transfer),
     identity: local(ports.identity),
     issuer: local(ports.issuer),
+    site_issuer: local(ports.siteIssuer),
     orchestrator: local(ports.orchestrator),
     accounting: local(ports.accounting),
     sites: Object.fromEntries(

@@ -16,10 +16,10 @@ export function addressesOf(endpoints: Endpoints, components: readonly Component
     return { component, host: hostname === 'localhost' ? '127.0.0.1' : hostname, port: Number(port) };
   };
   const has = (name: ComponentName) => components.includes(name);
-  const { issuer, identity, datalake, transfer, orchestrator, accounting } = endpoints;
+  const { issuer, site_issuer, identity, datalake, transfer, orchestrator, accounting } = endpoints;
   const sites = Object.values(endpoints.sites);
   return [
-    ...(has('identity') ? [at('issuer', issuer), at('identity', identity)] : []),
+    ...(has('identity') ? [at('issuer', issuer), at('issuer', site_issuer), at('identity', identity)] : []),
     ...(has('datalake') ? [at('datalake', datalake)] : []),
     ...(has('transfer') ? [at('transfer', transfer)] : []),
     ...(has('orchestrator') ? [at('orchestrator', orchestrator)] : []),

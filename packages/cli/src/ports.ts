@@ -5,7 +5,7 @@
 export interface Ports {
   readonly dashboard: number;
   readonly issuer: number;
-  readonly communityIssuer: number;
+  readonly siteIssuer: number;
   readonly identity: number;
   readonly accounting: number;
   readonly orchestrator: number;
@@ -23,7 +23,7 @@ export function portsOf(base: number | undefined): Ports {
   return {
     dashboard: at(0, 9000),
     issuer: at(1, 8440),
-    communityIssuer: at(2, 8441),
+    siteIssuer: at(2, 8441),
     identity: at(3, 8442),
     accounting: at(4, 8443),
     orchestrator: at(5, 8445),

@@ -6,7 +6,11 @@ export function printEndpoints(endpoints: Endpoints, components: readonly Compon
   const rows: [string, string][] = [];
   const has = (name: ComponentName) => components.includes(name);
   if (has('identity'))
-    rows.push(['issuer', endpoints.issuer], ['identity (account linking)', endpoints.identity]);
+    rows.push(
+      ['issuer', endpoints.issuer],
+      ['issuer of site accounts', endpoints.site_issuer],
+      ['account linking', endpoints.identity],
+    );
   if (has('datalake')) rows.push(['datalake', endpoints.datalake]);
   if (has('transfer')) rows.push(['transfer', endpoints.transfer]);
   if (has('orchestrator')) rows.push(['orchestrator', endpoints.orchestrator]);

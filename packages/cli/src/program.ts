@@ -73,6 +73,7 @@ export function createProgram(): Command {
     .option('--user <name>', 'user of the embedded issuer', 'alice')
     .option('--scope <scopes>', 'space-separated; default: all that the user may have')
     .option('--audience <audiences>', 'space-separated; default: the components of this instance')
+    .option('--site-account', 'of the issuer of site accounts, for account linking: --user alice01')
     .action(async (options) => (await import('./commands/token.ts')).token(options));
 
   const site = () => new Option('--site <name>', 'site of the storage').makeOptionMandatory();

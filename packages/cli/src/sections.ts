@@ -6,6 +6,9 @@ import type { Surroundings } from './surroundings.ts';
 const PREFIX = '/rucio';
 const NODE_IMAGE = 'docker.io/library/node:24-alpine';
 
+/** The client with which account linking signs people in, at both issuers. */
+export const LINKING_CLIENT = 'linking';
+
 /** The components' sections of the embedded default: docs/seams.md as configuration. */
 export function sectionsOf(surroundings: Surroundings): Record<string, unknown> {
   return {
@@ -21,7 +24,8 @@ export function sectionsOf(surroundings: Surroundings): Record<string, unknown> 
 
 const listen = (port: number, host = '127.0.0.1') => ({ host, port });
 
-function identitySection({ ports, endpoints, subjectOf, secretFileOf, cliKey }: Surroundings) {
+function identitySection(surroundings: Surroundings) {
+  const { ports, endpoints, subjectOf, secretFileOf, cliKey } = surroundings;
   const storages = Object.values(endpoints.sites).map(({ storage }) => storage);
   const computes = Object.values(endpoints.sites).flatMap(({ compute }) => (compute ? [compute] : []));
   const computeScopes = ['compute.read', 'compute.create', 'compute.cancel', 'compute.modify'];
@@ -33,6 +37,8 @@ function identitySection({ ports, endpoints, subjectOf, secretFileOf, cliKey }: 
     grants: ['client_credentials', 'urn:ietf:params:oauth:grant-type:token-exchange', 'refresh_token'],
     ...more,
   });
+  const siteNames = SITES.map(({ name }) => name);
+  const linkingScopes = siteNames.flatMap((site) => [`alise.mapping:${site}`, `alise.admin:${site}`]);
   const userScopes = [
     'openid',
     'profile',
@@ -78,7 +84,7 @@ function identitySection({ ports, endpoints, subjectOf, secretFileOf, cliKey }: 
         password_file: secretFileOf('user-admin'),
         name: 'Administrator',
         groups: ['/admin'],
-        scopes: [...userScopes, ...storageScopes, ...computeScopes],
+        scopes: [...userScopes, ...storageScopes, ...computeScopes, ...linkingScopes],
       },
     ],
     clients: [
@@ -117,7 +123,7 @@ function identitySection({ ports, endpoints, subjectOf, secretFileOf, cliKey }: 
         allow: [
           {
             audience: endpoints.identity,
-            scopes: Object.keys(endpoints.sites).map((site) => `alise.mapping:${site}`),
+            scopes: siteNames.map((site) => `alise.mapping:${site}`),
           },
         ],
       }),
@@ -128,14 +134,78 @@ function identitySection({ ports, endpoints, subjectOf, secretFileOf, cliKey }: 
         jwk: cliKey,
         grants: ['urn:ietf:params:oauth:grant-type:jwt-bearer'],
         // What a user gets is bounded by the user's own scopes.
-        allow: [{ audience: everything, scopes: [...userScopes, ...storageScopes, ...computeScopes] }],
+        allow: [
+          {
+            audience: everything,
+            scopes: [...userScopes, ...storageScopes, ...computeScopes, ...linkingScopes],
+          },
+        ],
       },
+      linkingClient(surroundings),
     ],
+    second_issuer: siteIssuer(surroundings),
     alise: {
       listen: listen(ports.identity),
       url: endpoints.identity,
-      sites: SITES.map(({ name }) => ({ name })),
+      sites: siteNames.map((name) => linkingSite(surroundings, name)),
     },
+  };
+}
+
+function linkingClient({ endpoints, secretFileOf }: Surroundings) {
+  return {
+    id: LINKING_CLIENT,
+    name: 'Account linking',
+    secret_file: secretFileOf(LINKING_CLIENT),
+    grants: ['authorization_code'],
+    redirect_uris: [`${endpoints.identity}/callback`],
+  };
+}
+
+/** Where the people of the sites have their accounts: the other half of a link. */
+function siteIssuer(surroundings: Surroundings) {
+  const { ports, endpoints, subjectOf, secretFileOf, cliKey } = surroundings;
+  return {
+    listen: listen(ports.siteIssuer),
+    url: endpoints.site_issuer,
+    development_profile: true,
+    registration: { mode: 'open' },
+    users: [
+      {
+        username: 'alice01',
+        subject: subjectOf('alice01'),
+        password_file: secretFileOf('user-alice01'),
+        name: 'Alice Example',
+        scopes: ['openid', 'profile', 'offline_access'],
+      },
+    ],
+    clients: [
+      linkingClient(surroundings),
+      {
+        id: CLI_CLIENT,
+        jwk: cliKey,
+        grants: ['urn:ietf:params:oauth:grant-type:jwt-bearer'],
+        allow: [{ audience: endpoints.identity, scopes: ['openid', 'profile'] }],
+      },
+    ],
+  };
+}
+
+/** alice links her account by herself; the observatory's robot is linked by its administrator. */
+function linkingSite({ endpoints, subjectOf, secretFileOf }: Surroundings, name: string) {
+  const login = { client_id: LINKING_CLIENT, client_secret_file: secretFileOf(LINKING_CLIENT) };
+  const robot = {
+    username: 'obs-bot',
+    display_name: 'Observation uploader',
+    external: [{ issuer: endpoints.issuer, subject: subjectOf('obs-bot') }],
+  };
+  return {
+    name,
+    internal: [{ name, title: `${name} (site account)`, issuer: endpoints.site_issuer, ...login }],
+    external: [
+      { name: 'community', title: 'Community (federated account)', issuer: endpoints.issuer, ...login },
+    ],
+    links: name === 'observatory' ? [robot] : [],
   };
 }
 

@@ -16,8 +16,9 @@ import { CLI_CLIENT, type Endpoints } from './endpoints.ts';
 export async function userToken(
   folder: DataFolder,
   endpoints: Endpoints,
-  request: { user: string; scope?: string; audience?: string },
+  request: { user: string; scope?: string; audience?: string; siteAccount?: boolean },
 ): Promise<string> {
+  const issuer = request.siteAccount ? endpoints.site_issuer : endpoints.issuer;
   let stored: Record<string, unknown>;
   let authority: string;
   try {
@@ -33,20 +34,21 @@ export async function userToken(
     .setProtectedHeader({ alg: 'ES256', kid: CLI_CLIENT })
     .setIssuer(CLI_CLIENT)
     .setSubject(request.user)
-    .setAudience(endpoints.issuer)
+    .setAudience(issuer)
     .setIssuedAt(now)
     .setExpirationTime(now + 60)
     .setJti(randomUUID())
     .sign(await importJWK(stored, 'ES256'));
-  const fetch = createGuardedFetch({ allowOrigins: [endpoints.issuer], certificateAuthorities: [authority] });
+  const fetch = createGuardedFetch({ allowOrigins: [issuer], certificateAuthorities: [authority] });
   try {
     const { accessToken } = await requestUserToken({
-      issuer: endpoints.issuer,
+      issuer,
       fetch,
       clientId: CLI_CLIENT,
       assertion,
       ...(request.scope === undefined ? {} : { scope: request.scope }),
-      audience: request.audience ?? audiencesOf(endpoints).join(' '),
+      audience:
+        request.audience ?? (request.siteAccount ? endpoints.identity : audiencesOf(endpoints).join(' ')),
     });
     return accessToken;
   } finally {

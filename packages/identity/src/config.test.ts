@@ -16,7 +16,7 @@ describe('configuration', () => {
     (host) => {
       const config = { ...minimal, listen: { host, port: 8440 }, development_profile: true };
       expect(() => configSchema.parse(config)).toThrow(/set listen.host to 127.0.0.1/);
-      expect(() => configSchema.parse({ ...minimal, community: config })).toThrow(
+      expect(() => configSchema.parse({ ...minimal, second_issuer: config })).toThrow(
         /set listen.host to 127.0.0.1/,
       );
     },

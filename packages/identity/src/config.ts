@@ -206,7 +206,9 @@ const aliseSchema = z.strictObject({
 export const configSchema = z
   .strictObject({
     ...realmShape,
-    community: realmSchema.optional().describe('A second issuer, with users and keys of its own'),
+    second_issuer: realmSchema
+      .optional()
+      .describe('Another issuer in the same process, with users and keys of its own'),
     alise: aliseSchema.optional().describe('Account linking'),
   })
   .refine(onLoopback, LOOPBACK_ONLY);

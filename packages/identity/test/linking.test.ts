@@ -35,7 +35,7 @@ beforeAll(async () => {
         allow: [{ audience: ALISE, scopes: ['alise.admin:hpc', 'alise.mapping:hpc'] }],
       },
     ],
-    community: {
+    second_issuer: {
       listen: { port: 8441 },
       url: SITE_ISSUER,
       users: [

@@ -9,6 +9,7 @@ export async function token(options: {
   user: string;
   scope?: string;
   audience?: string;
+  siteAccount?: boolean;
 }): Promise<void> {
   const folder = locateDataFolder(options.data);
   const endpoints = endpointsOf(folder, options.portBase ?? readInstanceState(folder)?.portBase);

@@ -63,10 +63,10 @@ function createOwnVerifier(
 
 /** The realms of a configuration by name; the names stand in tables and must not change. */
 export function realmConfigs(config: IdentityConfig): [name: string, config: RealmConfig][] {
-  return config.community === undefined
+  return config.second_issuer === undefined
     ? [['main', config]]
     : [
         ['main', config],
-        ['community', config.community],
+        ['second', config.second_issuer],
       ];
 }
