@@ -11,10 +11,12 @@ import { registerLinking } from './api/linking.ts';
 import { printOAuthError } from './api/oauth-dialect.ts';
 import { registerRegistration } from './api/registration.ts';
 import { registerSignIn } from './api/sign-in.ts';
+import { registerSigningKeys } from './api/signing-keys.ts';
 import { registerSuspension } from './api/suspension.ts';
 import { registerToken } from './api/token.ts';
 import { registerTokenInspection } from './api/token-inspection.ts';
 import { configSchema, type IdentityConfig } from './config.ts';
+import { endCredentialsOfBefore } from './core/end-credentials-of-before.ts';
 import { provisionRealm } from './core/provision-realm.ts';
 import { provisionSites } from './core/provision-sites.ts';
 import { createRealm, realmConfigs } from './core/realm.ts';
@@ -44,6 +46,7 @@ async function provision(context: ComponentContext<IdentityConfig>): Promise<voi
     const otherAudiences = config.alise === undefined ? [] : [config.alise.url];
     for (const [realm, realmConfig] of realmConfigs(config))
       await provisionRealm(tx, realm, realmConfig, otherAudiences);
+    await endCredentialsOfBefore(tx, wakeUps, realmConfigs(config));
     if (config.alise !== undefined) await provisionSites(tx, wakeUps, config.alise);
   });
 }
@@ -66,6 +69,7 @@ function listeners(context: ComponentContext<IdentityConfig>): ListenerDefinitio
         registerDevice(app, realm);
         registerRegistration(app, realm);
         registerSuspension(app, realm);
+        registerSigningKeys(app, realm, context);
       },
     } satisfies ListenerDefinition;
   });

@@ -1,7 +1,10 @@
-import { createTokenVerifier, type TokenVerifier } from '@weft/kernel/auth';
+import { createRevocations, createTokenVerifier, type TokenVerifier } from '@weft/kernel/auth';
 import type { ComponentContext } from '@weft/kernel/component';
 import type { Database, WakeUps } from '@weft/kernel/database';
 import type { IdentityConfig, RealmConfig } from '../config.ts';
+import type { IdentityTables } from '../db/schema.ts';
+import { type AuditLog, createAuditLog } from './audit.ts';
+import { type ClientMemory, createClientMemory } from './client-memory.ts';
 import { createSigningKeys, KEYS_CHANGED, type SigningKeys } from './signing-keys.ts';
 
 /** One issuer: its name in the tables, its settings, its keys. */
@@ -12,6 +15,8 @@ export interface Realm {
   readonly database: Database;
   readonly wakeUps: WakeUps;
   readonly keys: SigningKeys;
+  readonly audit: AuditLog;
+  readonly clients: ClientMemory;
   /** Verifies this realm's own access tokens through the same pipeline that everybody uses; no network. */
   readonly verifier: TokenVerifier;
 }
@@ -29,16 +34,19 @@ export function createRealm(
     database: context.database,
     wakeUps: context.wakeUps,
     keys,
+    audit: createAuditLog(context.database.withTables<IdentityTables>()),
+    clients: createClientMemory(),
     verifier: createOwnVerifier(context, config.url, keys),
   };
 }
 
 /** Made anew when the keys change, so that a removed key is gone here at once. */
 function createOwnVerifier(
-  { log, wakeUps }: ComponentContext<IdentityConfig>,
+  { database, log, wakeUps }: ComponentContext<IdentityConfig>,
   url: string,
   keys: SigningKeys,
 ): TokenVerifier {
+  const revocations = createRevocations({ database, wakeUps, log });
   const make = () =>
     createTokenVerifier({
       issuers: [{ issuer: url, allowWildcardAudience: true }],
@@ -47,6 +55,7 @@ function createOwnVerifier(
           ? Response.json(await keys.published())
           : Response.json({ issuer: url, jwks_uri: `${url}/jwk` }),
       log,
+      revocations,
     });
   let verifier = make();
   const unsubscribe = wakeUps.on(KEYS_CHANGED, () => {
@@ -56,6 +65,7 @@ function createOwnVerifier(
     verify: (token, options) => verifier.verify(token, options),
     async close() {
       unsubscribe();
+      revocations.close();
       await verifier.close();
     },
   };

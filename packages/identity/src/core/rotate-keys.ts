@@ -63,8 +63,8 @@ export async function rotateKeys(
   });
 }
 
-/** Retires the active key and lets the published one sign. */
-async function promotePublishedKey(tx: Tx<IdentityTables>, realm: string): Promise<boolean> {
+/** Retires the active key and lets the published one sign; false when none is published. */
+export async function promotePublishedKey(tx: Tx<IdentityTables>, realm: string): Promise<boolean> {
   const next = await tx
     .selectFrom('identity.signing_keys')
     .select('id')
@@ -119,6 +119,6 @@ async function publishIfDue(tx: Tx<IdentityTables>, secrets: SecretBox, realm: s
 }
 
 /** One process at a time, per realm. */
-async function lockRealm(tx: Tx<IdentityTables>, realm: string): Promise<void> {
+export async function lockRealm(tx: Tx<IdentityTables>, realm: string): Promise<void> {
   await sql`select pg_advisory_xact_lock(hashtext(${`identity.signing-keys ${realm}`}))`.execute(tx);
 }

@@ -1,4 +1,4 @@
-export { restoreBackup } from './backup/restore-backup.ts';
+export { lastRestore, restoreBackup } from './backup/restore-backup.ts';
 export { type BackupSummary, writeBackup } from './backup/write-backup.ts';
 export { type DatabaseConnection, type DatabaseTarget, describeTarget, errorCode } from './connection.ts';
 export { copyField, quoteIdentifier } from './copy-rows.ts';

@@ -44,8 +44,18 @@ export async function restoreBackup(
     return summary;
   });
   for (const [component, folder] of known) await migrate(database, component, folder);
+  await sql`insert into kernel.restores default values`.execute(database.sql);
   await sql`analyze`.execute(database.sql);
   return summary;
+}
+
+/**
+ * When this database was last restored. Revocations made after the backup are lost by then, so whoever gives out
+ * credentials ends those of before (brief alise-aai 7.2 T48).
+ */
+export async function lastRestore(tx: AnyTx): Promise<Date | undefined> {
+  const { rows } = await sql<{ at: Date | null }>`select max(at) as at from kernel.restores`.execute(tx);
+  return rows[0]?.at ?? undefined;
 }
 
 async function readHeader(records: AsyncGenerator<BackupRecord>): Promise<Header> {
