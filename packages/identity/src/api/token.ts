@@ -1,9 +1,14 @@
 import { WeftError } from '@weft/kernel/errors';
 import type { FastifyInstance } from 'fastify';
-import { type AuditEntry, createAuditWriter, type RequestOrigin } from '../core/audit.ts';
-import { authenticateClient } from '../core/clients.ts';
+import type { AccessTokenContents } from '../core/access-token.ts';
+import type { AuditEntry, RequestOrigin } from '../core/audit.ts';
+import { authenticateClient, isAuthentic, type PresentedClient } from '../core/clients.ts';
 import { grantAuthorizationCode } from '../core/grants/authorization-code.ts';
-import { grantClientCredentials } from '../core/grants/client-credentials.ts';
+import {
+  decideClientCredentials,
+  grantClientCredentials,
+  signClientCredentials,
+} from '../core/grants/client-credentials.ts';
 import { grantDeviceCode } from '../core/grants/device-code.ts';
 import { grantJwtBearer } from '../core/grants/jwt-bearer.ts';
 import { grantPassword } from '../core/grants/password.ts';
@@ -34,31 +39,88 @@ const POLLING = ['authorization_pending', 'slow_down'];
 
 /** `POST /token`: every grant, one audit row each. */
 export function registerToken(app: FastifyInstance, realm: Realm): void {
-  const audit = createAuditWriter(realm.database.withTables<IdentityTables>());
+  const sql = realm.database.withTables<IdentityTables>();
 
   app.post('/token', async (request, reply) => {
     const form = formOf(request);
     const presented = presentedClient(request, form);
-    const origin = originOf(request);
-    const grantType = requiredParameter(form, 'grant_type');
+    const attempt = {
+      form,
+      presented,
+      origin: originOf(request),
+      grantType: requiredParameter(form, 'grant_type'),
+    };
     try {
-      const client = await authenticateClient(
-        realm.database.withTables<IdentityTables>(),
-        realm.name,
-        presented,
-      );
-      const grant = GRANTS.get(grantType);
-      if (grant === undefined) throw oauthError('unsupported_grant_type', 'This grant is not offered.');
-      const granted = await grant(realm, readTokenRequest(client, form, origin));
-      await audit(grantEntry(realm, client.id, grantType, granted, origin));
-      return reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' }).send(print(granted));
+      const granted = (await grantFromMemory(attempt)) ?? (await grantFromDatabase(attempt));
+      return reply.headers(NOT_STORED).send(print(granted));
     } catch (error) {
       // A device that polls is not refused anything yet.
       if (error instanceof WeftError && !POLLING.includes(error.code))
-        await audit(refusalEntry(realm, presented?.id ?? '-', grantType, error, origin));
+        await realm.audit.record(refusalEntry(realm, attempt, error));
       throw error;
     }
   });
+
+  /**
+   * A client's own token costs one statement: the decision falls on the client as it was last read, and the statement that
+   * writes the audit row confirms that this is how it still is, while the token is being signed. `undefined`: the row
+   * has changed, or the request would be refused; only the row as it is now may say so.
+   */
+  async function grantFromMemory({
+    form,
+    presented,
+    origin,
+    grantType,
+  }: Attempt): Promise<TokenGrant | undefined> {
+    if (presented === undefined || grantType !== 'client_credentials') return undefined;
+    const client = realm.clients.recall(presented.id);
+    if (client === undefined || !isAuthentic(client, presented)) return undefined;
+    const contents = decideOrNothing(readTokenRequest(client, form, origin));
+    if (contents === undefined) return undefined;
+    const entry = grantEntry(
+      realm,
+      client.id,
+      grantType,
+      { subject: client.id, scopes: contents.scopes },
+      origin,
+    );
+    const [granted, confirmed] = await Promise.all([
+      signClientCredentials(realm, contents),
+      realm.audit.recordIfUnchanged(entry, client),
+    ]);
+    if (confirmed) return granted;
+    realm.clients.forget(client.id);
+    return undefined;
+  }
+
+  function decideOrNothing(request: TokenRequest): AccessTokenContents | undefined {
+    try {
+      return decideClientCredentials(realm, request);
+    } catch (error) {
+      if (error instanceof WeftError) return undefined;
+      throw error;
+    }
+  }
+
+  async function grantFromDatabase({ form, presented, origin, grantType }: Attempt): Promise<TokenGrant> {
+    const client = await authenticateClient(sql, realm.name, presented);
+    const grant = GRANTS.get(grantType);
+    if (grant === undefined) throw oauthError('unsupported_grant_type', 'This grant is not offered.');
+    const granted = await grant(realm, readTokenRequest(client, form, origin));
+    await realm.audit.record(grantEntry(realm, client.id, grantType, granted, origin));
+    realm.clients.remember(client);
+    return granted;
+  }
+}
+
+const NOT_STORED = { 'cache-control': 'no-store', pragma: 'no-cache' };
+
+/** A request at the token endpoint before its client is known. */
+interface Attempt {
+  readonly form: URLSearchParams;
+  readonly presented: PresentedClient | undefined;
+  readonly grantType: string;
+  readonly origin: RequestOrigin;
 }
 
 function print(granted: TokenGrant): Record<string, unknown> {
@@ -77,7 +139,7 @@ function grantEntry(
   realm: Realm,
   actor: string,
   grantType: string,
-  granted: TokenGrant,
+  granted: Pick<TokenGrant, 'subject' | 'scopes'>,
   origin: RequestOrigin,
 ): AuditEntry {
   return {
@@ -91,16 +153,10 @@ function grantEntry(
   };
 }
 
-function refusalEntry(
-  realm: Realm,
-  actor: string,
-  grantType: string,
-  error: WeftError,
-  origin: RequestOrigin,
-): AuditEntry {
+function refusalEntry(realm: Realm, { presented, grantType, origin }: Attempt, error: WeftError): AuditEntry {
   return {
     realm: realm.name,
-    actor,
+    actor: presented?.id ?? '-',
     action: `token.${shortName(grantType)}`,
     object: '-',
     decision: 'refused',

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { SignJWT } from 'jose';
 import type { Realm } from './realm.ts';
 import { selectGroups } from './select-groups.ts';
+import { signJwt } from './sign-jwt.ts';
 import type { TokenOwner, User } from './users.ts';
 
 /** Verifiers whose clock is behind, and StoRM WebDAV, which wants `nbf` (brief alise-aai 2.6). */
@@ -33,8 +33,7 @@ export async function signAccessToken(
   const now = Math.floor(Date.now() / 1000);
   const expires = Math.min(now + realm.config.access_token_seconds, Math.floor(notAfter));
   const jti = randomUUID();
-  const { id, algorithm, key } = await realm.keys.active();
-  const token = await new SignJWT({
+  const token = await signJwt(await realm.keys.active(), 'at+jwt', {
     'wlcg.ver': '1.0',
     iss: realm.issuer,
     sub: owner.subject,
@@ -47,9 +46,7 @@ export async function signAccessToken(
     client_id: clientId,
     ...(actors.length === 0 ? {} : { act: chainOf(actors) }),
     ...(owner.user === undefined ? {} : claimsOf(owner.user, scopes, realm)),
-  })
-    .setProtectedHeader({ alg: algorithm, kid: id, typ: 'at+jwt' })
-    .sign(key);
+  });
   return { token, jti, expiresInSeconds: expires - now };
 }
 

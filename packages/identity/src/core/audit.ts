@@ -1,4 +1,5 @@
 import type { Sql } from '@weft/kernel/database';
+import { sql } from 'kysely';
 import type { IdentityTables } from '../db/schema.ts';
 
 /** Where a request came from; stands in every audit row that it causes. */
@@ -23,61 +24,132 @@ export interface AuditEntry {
   origin?: RequestOrigin;
 }
 
-const LONGEST_TEXT = 1000;
+/** The row of a client that a decision was made on. */
+export interface DecidedOn {
+  readonly id: string;
+  /** `Client.version` */
+  readonly version: string;
+}
+
+interface ConditionalEntry {
+  readonly entry: AuditEntry;
+  readonly decidedOn?: DecidedOn | undefined;
+}
 
 /** Appends to the audit log; nothing ever changes or removes a row before its retention ends. */
 export async function recordAudit(
-  sql: Sql<IdentityTables>,
+  database: Sql<IdentityTables>,
   ...entries: readonly AuditEntry[]
 ): Promise<void> {
-  if (entries.length === 0) return;
-  await sql
-    .insertInto('identity.audit')
-    .values(
-      entries.map((entry) => ({
-        realm: entry.realm,
-        actor: entry.actor.slice(0, LONGEST_TEXT),
-        action: entry.action,
-        object: entry.object.slice(0, LONGEST_TEXT),
-        decision: entry.decision,
-        reason: entry.reason?.slice(0, LONGEST_TEXT) ?? null,
-        request_id: entry.origin?.requestId ?? null,
-        address: entry.origin?.address ?? null,
-        site: entry.site ?? null,
-      })),
-    )
-    .execute();
+  if (entries.length > 0)
+    await append(
+      database,
+      entries.map((entry) => ({ entry })),
+    );
+}
+
+/** Writes audit rows of many requests together. */
+export interface AuditLog {
+  /** Resolves when the row is durable, so no answer leaves before it. */
+  record(entry: AuditEntry): Promise<void>;
+  /**
+   * The same, but only if the client's row is still the one that the decision was made on; answers whether it was. So a
+   * client may be decided on from memory and yet is never served after a change, in whatever process that was made.
+   */
+  recordIfUnchanged(entry: AuditEntry, decidedOn: DecidedOn): Promise<boolean>;
 }
 
 /** Rows of one statement at most. */
 const BATCH = 500;
+/** While one statement waits for the disk, the next one may fill up and start. */
+const STATEMENTS_AT_ONCE = 2;
 
-/**
- * Writes audit entries of many requests together: those that come while a statement is under way go with the next one. Each
- * promise resolves when its row is durable, so no token leaves without one.
- */
-export function createAuditWriter(sql: Sql<IdentityTables>): (entry: AuditEntry) => Promise<void> {
-  let waiting: { entry: AuditEntry; resolve: () => void; reject: (error: unknown) => void }[] = [];
-  let writing = false;
+interface Waiting extends ConditionalEntry {
+  resolve(written: boolean): void;
+  reject(error: unknown): void;
+}
+
+/** Entries that come while statements are under way go with the next one: the rows of a hundred requests cost one commit. */
+export function createAuditLog(database: Sql<IdentityTables>): AuditLog {
+  let waiting: Waiting[] = [];
+  let writing = 0;
 
   async function write(): Promise<void> {
-    writing = true;
+    writing += 1;
+    // Requests that are being read in this turn of the event loop come along.
+    await new Promise(setImmediate);
     while (waiting.length > 0) {
       const batch = waiting.slice(0, BATCH);
       waiting = waiting.slice(BATCH);
       try {
-        await recordAudit(sql, ...batch.map(({ entry }) => entry));
-        for (const { resolve } of batch) resolve();
+        const written = await append(database, batch);
+        for (const [index, { resolve }] of batch.entries()) resolve(written.has(index));
       } catch (error) {
         for (const { reject } of batch) reject(error);
       }
     }
-    writing = false;
+    writing -= 1;
   }
 
-  return (entry) =>
-    new Promise<void>((resolve, reject) => {
-      waiting.push({ entry, resolve, reject });
-      if (!writing) void write();
+  function add(entry: AuditEntry, decidedOn: DecidedOn | undefined): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      waiting.push({ entry, decidedOn, resolve, reject });
+      if (writing < STATEMENTS_AT_ONCE) void write();
     });
+  }
+
+  return {
+    async record(entry) {
+      await add(entry, undefined);
+    },
+    recordIfUnchanged: add,
+  };
+}
+
+/** One statement whatever the number of entries; answers which of them were written. */
+async function append(
+  database: Sql<IdentityTables>,
+  entries: readonly ConditionalEntry[],
+): Promise<ReadonlySet<number>> {
+  const given = JSON.stringify(entries.map(rowOf));
+  const { rows } = await sql<{ position: number }>`
+    with given as materialized (
+      select * from json_to_recordset(${given}::json) as given (
+        position int, realm text, site text, actor text, action text, object text, decision text, reason text,
+        request_id text, address text, client text, version text)
+    ), standing as materialized (
+      select * from given where version is null or exists (
+        select from identity.clients
+         where clients.realm = given.realm and clients.id = given.client
+           and clients.xmin::text = given.version and clients.suspended_at is null)
+    ), written as (
+      insert into identity.audit (realm, site, actor, action, object, decision, reason, request_id, address)
+      select realm, site, actor, action, object, decision, reason, request_id, address from standing order by position
+    )
+    select position from standing`.execute(database);
+  return new Set(rows.map(({ position }) => position));
+}
+
+function rowOf({ entry, decidedOn }: ConditionalEntry, position: number) {
+  return {
+    position,
+    realm: entry.realm,
+    site: entry.site,
+    actor: textOf(entry.actor),
+    action: entry.action,
+    object: textOf(entry.object),
+    decision: entry.decision,
+    reason: entry.reason === undefined ? undefined : textOf(entry.reason),
+    request_id: entry.origin?.requestId,
+    address: entry.origin?.address,
+    client: decidedOn?.id,
+    version: decidedOn?.version,
+  };
+}
+
+const LONGEST_TEXT = 1000;
+
+/** Text that PostgreSQL takes: no NUL, no half of a surrogate pair, and an end. */
+function textOf(text: string): string {
+  return text.slice(0, LONGEST_TEXT).replaceAll('\0', '\ufffd').toWellFormed();
 }

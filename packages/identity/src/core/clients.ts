@@ -1,4 +1,5 @@
 import type { Sql } from '@weft/kernel/database';
+import { sql as expression } from 'kysely';
 import type { GrantType } from '../config.ts';
 import type { Allowance, ExchangeAllowance, IdentityTables, PublicJwk } from '../db/schema.ts';
 import { secretMatches } from './hashes.ts';
@@ -18,6 +19,8 @@ export interface Client {
   readonly selfRegistered: boolean;
   readonly allow: readonly Allowance[];
   readonly exchange: readonly ExchangeAllowance[];
+  /** Changes with every change of the row (`xmin`, the transaction that wrote it). */
+  readonly version: string;
 }
 
 /** What a request says about its client; `secret` is empty when it names a public one by Basic with no password. */
@@ -26,14 +29,18 @@ export interface PresentedClient {
   readonly secret: string;
 }
 
+const CLIENT_ID = /^[\x21-\x7e]{1,255}$/;
+
 export async function findClient(
   sql: Sql<IdentityTables>,
   realm: string,
   id: string,
 ): Promise<Client | undefined> {
+  if (!CLIENT_ID.test(id)) return undefined;
   const row = await sql
     .selectFrom('identity.clients')
     .selectAll()
+    .select(expression<string>`xmin::text`.as('version'))
     .where('realm', '=', realm)
     .where('id', '=', id)
     .where('suspended_at', 'is', null)
@@ -51,6 +58,7 @@ export async function findClient(
     selfRegistered: row.registration_token_hash !== null,
     allow: row.allow,
     exchange: row.exchange,
+    version: row.version,
   };
 }
 
@@ -66,13 +74,14 @@ export async function authenticateClient(
   presented: PresentedClient | undefined,
 ): Promise<Client> {
   const client = presented === undefined ? undefined : await findClient(sql, realm, presented.id);
-  const known = client?.secretHash;
-  const good =
-    presented !== undefined &&
-    client !== undefined &&
-    (known === undefined ? presented.secret === '' : secretMatches(presented.secret, known));
-  if (!good) throw oauthError('invalid_client', 'Client authentication failed.');
+  if (presented === undefined || client === undefined || !isAuthentic(client, presented))
+    throw oauthError('invalid_client', 'Client authentication failed.');
   return client;
+}
+
+/** Whether a request that says so does come from this client. */
+export function isAuthentic({ secretHash }: Client, { secret }: PresentedClient): boolean {
+  return secretHash === undefined ? secret === '' : secretMatches(secret, secretHash);
 }
 
 /** @throws {WeftError} `unauthorized_client` */

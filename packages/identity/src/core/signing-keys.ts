@@ -1,21 +1,17 @@
+import { createPrivateKey, type JsonWebKey } from 'node:crypto';
 import { Secret, type SecretBox } from '@weft/kernel/config';
 import type { Database, Sql, WakeUps } from '@weft/kernel/database';
 import { WeftError } from '@weft/kernel/errors';
-import { type CryptoKey, calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK } from 'jose';
+import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose';
 import { sql } from 'kysely';
 import type { IdentityTables, PublicJwk } from '../db/schema.ts';
+import type { SigningKey } from './sign-jwt.ts';
 
 /** The default of every client of this field; verification is cheapest too (brief alise-aai 6). */
 export const SIGNING_ALGORITHM = 'RS256';
 const RSA_BITS = 2048;
 
 export const KEYS_CHANGED = 'identity.keys';
-
-interface SigningKey {
-  readonly id: string;
-  readonly algorithm: string;
-  readonly key: CryptoKey;
-}
 
 /** The keys of one realm as this process sees them: read once, read again when another process has changed them. */
 export interface SigningKeys {
@@ -56,10 +52,10 @@ export function createSigningKeys({ database, secrets, wakeUps, realm }: Signing
     const row = rows.find(({ state }) => state === 'active');
     if (row === undefined)
       throw new WeftError('unavailable', 'no-signing-key', `The realm ${realm} has no signing key.`);
-    const jwk: unknown = JSON.parse(secrets.open(row.sealed_private_jwk, `signing-key ${row.id}`).reveal());
-    const key = await importJWK(jwk as PublicJwk, row.algorithm);
-    if (key instanceof Uint8Array)
-      throw new WeftError('unavailable', 'no-signing-key', 'The signing key is unusable.');
+    const jwk: JsonWebKey = JSON.parse(
+      secrets.open(row.sealed_private_jwk, `signing-key ${row.id}`).reveal(),
+    );
+    const key = createPrivateKey({ key: jwk, format: 'jwk' });
     return {
       active: { id: row.id, algorithm: row.algorithm, key },
       published: { keys: rows.map(({ public_jwk }) => public_jwk) },

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { SignJWT } from 'jose';
 import { signAccessToken } from './access-token.ts';
 import type { Client } from './clients.ts';
 import { requireSomeScope, scopesAllowed, USER_SCOPES } from './granted-scopes.ts';
 import { oauthError } from './oauth-error.ts';
 import type { Realm } from './realm.ts';
 import { newRefreshFamily } from './refresh-tokens.ts';
+import { signJwt } from './sign-jwt.ts';
 import type { TokenGrant } from './token-grant.ts';
 import { userMay } from './user-scopes.ts';
 import type { User } from './users.ts';
@@ -101,9 +101,8 @@ async function signIdToken(
   accessToken: string,
 ): Promise<string> {
   const now = Math.floor(Date.now() / 1000);
-  const { id, algorithm, key } = await realm.keys.active();
   const halfHash = createHash('sha256').update(accessToken).digest().subarray(0, 16);
-  return new SignJWT({
+  return signJwt(await realm.keys.active(), 'JWT', {
     iss: realm.issuer,
     sub: user.subject,
     aud: client.id,
@@ -118,7 +117,5 @@ async function signIdToken(
     ...(scopes.includes('email') && user.email !== undefined
       ? { email: user.email, email_verified: true }
       : {}),
-  })
-    .setProtectedHeader({ alg: algorithm, kid: id, typ: 'JWT' })
-    .sign(key);
+  });
 }
