@@ -1,12 +1,12 @@
-import { createHash } from 'node:crypto';
+import { createHash, type KeyObject } from 'node:crypto';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type CryptoKey, importJWK, type JWK } from 'jose';
 import { z } from 'zod';
 import { describeError, WeftError } from '../errors/index.ts';
 import type { GuardedFetch } from '../http/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import { invalidToken } from './compact-token.ts';
+import { importPublicKey } from './signature.ts';
 import type { TrustedIssuer } from './types.ts';
 
 /** The public keys of one issuer. */
@@ -15,7 +15,7 @@ export interface KeyStore {
    * The key that a token's header names.
    * @throws {WeftError} `unauthenticated` when the issuer has no such key; `unavailable` when its keys were never read.
    */
-  find(algorithm: string, keyId: string | undefined): Promise<CryptoKey>;
+  find(algorithm: string, keyId: string | undefined): Promise<KeyObject>;
   /** Grows whenever the set of keys has changed: verdicts of an older generation are void. */
   generation(): number;
 }
@@ -56,7 +56,7 @@ interface KeySet {
   readonly jwks: readonly PublicJwk[];
   /** Milliseconds since 1970. */
   readonly fetchedAt: number;
-  readonly imported: Map<string, Promise<CryptoKey>>;
+  readonly imported: Map<PublicJwk, KeyObject>;
 }
 
 /**
@@ -202,17 +202,16 @@ export function createKeyStore({ issuer, fetch, log, cacheFolder, now }: KeyStor
 }
 
 /** The one key that fits the header; none when there is no such key or more than one. */
-function select(keys: KeySet, algorithm: string, keyId: string | undefined): Promise<CryptoKey> | undefined {
+function select(keys: KeySet, algorithm: string, keyId: string | undefined): KeyObject | undefined {
   const fitting = keys.jwks.filter(
     (jwk) => fits(jwk, algorithm) && (keyId === undefined || jwk.kid === keyId),
   );
   const [jwk] = fitting;
   if (jwk === undefined || fitting.length > 1) return undefined;
-  const name = `${algorithm} ${keys.jwks.indexOf(jwk)}`;
-  let imported = keys.imported.get(name);
+  let imported = keys.imported.get(jwk);
   if (imported === undefined) {
-    imported = importPublicKey(jwk, algorithm);
-    keys.imported.set(name, imported);
+    imported = importPublicKey(jwk);
+    keys.imported.set(jwk, imported);
   }
   return imported;
 }
@@ -242,13 +241,6 @@ function usableKeys(keys: readonly unknown[]): PublicJwk[] {
     const bits = jwk.n === undefined ? 0 : Buffer.from(jwk.n, 'base64url').length * 8;
     return jwk.kty === 'RSA' && bits < MINIMUM_RSA_BITS ? [] : [jwk];
   });
-}
-
-async function importPublicKey(jwk: PublicJwk, algorithm: string): Promise<CryptoKey> {
-  const { use: _use, key_ops: _operations, ...material } = jwk;
-  const key = await importJWK(material satisfies JWK, algorithm);
-  if (key instanceof Uint8Array) throw invalidToken('its issuer has no key that fits');
-  return key;
 }
 
 function requireSafeUrl(url: string): void {

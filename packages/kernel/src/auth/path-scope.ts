@@ -98,7 +98,11 @@ function parseOrNothing(scope: string): PathScope | undefined | 'malformed' {
   }
 }
 
+/** Nearly every segment: nothing to decode, and too plain to be a dot segment. */
+const PLAIN_SEGMENT = /^[\w-][\w.-]*$/;
+
 function decodeSegment(raw: string, invalid: (reason: string) => WeftError): string {
+  if (PLAIN_SEGMENT.test(raw)) return raw;
   let segment: string;
   try {
     segment = decodeURIComponent(raw);

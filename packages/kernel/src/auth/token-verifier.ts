@@ -1,11 +1,11 @@
 import { hash } from 'node:crypto';
-import { type CryptoKey, compactVerify, errors } from 'jose';
 import { WeftError } from '../errors/index.ts';
 import type { GuardedFetch } from '../http/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import { type CompactToken, invalidToken, readCompactToken } from './compact-token.ts';
 import { createKeyStore, type KeyStore } from './key-store.ts';
 import type { RevocableToken, Revocations } from './revocations.ts';
+import { requireSignature } from './signature.ts';
 import { createTokenCache } from './token-cache.ts';
 import { principalOf, requireAudience } from './token-claims.ts';
 import type { Principal, TokenVerifier, TrustedIssuer } from './types.ts';
@@ -87,7 +87,7 @@ export function createTokenVerifier({
     const key = await issuer.keys.find(algorithm, keyId);
     const generation = issuer.keys.generation();
     try {
-      await requireSignature(raw, key, algorithm);
+      requireSignature(raw, key, algorithm);
       const principal = principalOf(token, issuer.trust, now() / 1000);
       const outcome = { principal, revocable: revocableOf(token, principal, keyId) };
       const expiresAt = Math.min(principal.expiresAt.getTime(), now() + VERDICT_MILLISECONDS);
@@ -109,11 +109,18 @@ export function createTokenVerifier({
   return {
     async verify(raw, { audiences }) {
       const digest = hash('sha256', raw, 'base64url');
-      const refusal = current(refused.get(digest, now()));
-      if (refusal !== undefined) throw refusal.outcome;
-      const { issuer, outcome } = current(accepted.get(digest, now())) ?? (await verifyUncached(raw, digest));
+      const time = now();
+      let verdict = current(accepted.get(digest, time));
+      if (verdict === undefined) {
+        const refusal = current(refused.get(digest, time));
+        if (refusal !== undefined) throw refusal.outcome;
+        verdict = await verifyUncached(raw, digest);
+      }
+      const { issuer, outcome } = verdict;
       requireAudience(outcome.principal, audiences, issuer.trust);
-      if (await revocations?.isRevoked(outcome.revocable)) throw invalidToken('it was revoked');
+      const revoked = revocations?.isRevoked(outcome.revocable) ?? false;
+      // Mostly known at once: waiting for what is no promise would cost more than all the rest.
+      if (revoked === true || (revoked !== false && (await revoked))) throw invalidToken('it was revoked');
       return outcome.principal;
     },
     async close() {
@@ -141,13 +148,4 @@ function readHeader(
   if (crit !== undefined || b64 !== undefined) throw invalidToken('it has critical header parameters');
   if (kid !== undefined && typeof kid !== 'string') throw invalidToken('its key id is not a string');
   return { algorithm: alg, keyId: kid };
-}
-
-async function requireSignature(raw: string, key: CryptoKey, algorithm: string): Promise<void> {
-  try {
-    await compactVerify(raw, key, { algorithms: [algorithm] });
-  } catch (error) {
-    if (error instanceof errors.JOSEError) throw invalidToken('its signature is wrong', error);
-    throw error;
-  }
 }
