@@ -68,6 +68,10 @@ async function runPeer(peer: Peer): Promise<void> {
         console.log(`  ✗ ${name}\n${indent(error instanceof Error ? error.message : String(error))}`);
       }
     },
+    skip(name, why) {
+      counts.skipped += 1;
+      console.log(`  skipped: ${name}: ${why}`);
+    },
   };
   await peer.quick(suite);
   if (names.length > 0) await peer.full?.(suite);

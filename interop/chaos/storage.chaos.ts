@@ -11,7 +11,6 @@ import type { ChaosReport, ChaosRun } from './run.ts';
 const UPLOADS = Number(process.env.WEFT_CHAOS_UPLOADS ?? 1000);
 const LANES = 8;
 const MAXIMUM_BYTES = 400_000;
-const ACCOUNT = 'weftchaos';
 
 /**
  * Uploads while the service, the worker of the local user and clients are killed at random moments: every file under a
@@ -23,19 +22,20 @@ const chaos: ChaosRun = {
     await inMode(report, 'single-user', {}, (root) => root);
     const reason = whyNoAccounts();
     if (reason !== undefined) return report.note(`multi-user: skipped, ${reason}`);
-    const removeAccounts = makeAccounts([ACCOUNT], 'weftchaos-users');
+    const { accounts: made, remove: removeAccounts } = makeAccounts(1);
+    const account = made[0]?.name ?? '';
     const folder = mkdtempSync(path.join(tmpdir(), 'weft-chaos-'));
     try {
       chmodSync(folder, 0o777);
       const accounts = path.join(folder, 'accounts');
       const config = (issuer: string) => {
-        writeFileSync(accounts, `${ACCOUNT} alice ${issuer}\n`);
+        writeFileSync(accounts, `${account} alice ${issuer}\n`);
         return {
           areas: [{ name: 'own', root: path.join(folder, '{username}') }],
           multi_user: { mapping: [{ method: 'file', file: accounts }] },
         };
       };
-      await inMode(report, 'multi-user', config, () => path.join(folder, ACCOUNT));
+      await inMode(report, 'multi-user', config, () => path.join(folder, account));
     } finally {
       rmSync(folder, { recursive: true, force: true });
       removeAccounts();

@@ -8,6 +8,8 @@ export interface Suite {
   /** An empty folder of this peer's own. */
   readonly folder: string;
   check(name: string, work: () => Promise<void>): Promise<void>;
+  /** A part that cannot run here; a failure under `CI=true`. */
+  skip(name: string, reason: string): void;
 }
 
 /** A real program that we did not write, and how it proves a component. One folder a peer, one `peer.ts` in it. */

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 
 /** Why accounts cannot be made here; nothing when they can. */
 export function whyNoAccounts(): string | undefined {
@@ -14,27 +15,74 @@ export function whyNoAccounts(): string | undefined {
   return undefined;
 }
 
-const FIRST_UID = 23_100;
+export interface TestAccount {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+}
 
-/** Makes accounts for a test, each with a group of its own and all in `group`; returns what takes them away again. */
-export function makeAccounts(names: readonly string[], group: string): () => void {
-  const remove = () => {
-    for (const name of names) attempt('userdel', [name]);
-    attempt('groupdel', [group]);
-  };
-  remove();
-  execFileSync('groupadd', ['--gid', String(FIRST_UID + 90), group]);
-  for (const [index, name] of names.entries()) {
-    const uid = String(FIRST_UID + index);
-    execFileSync('useradd', ['--uid', uid, '--user-group', '--groups', group, '--no-create-home', name]);
+export interface TestAccounts {
+  readonly accounts: readonly TestAccount[];
+  /** Every account is in it, besides the group of its own. */
+  readonly group: { readonly name: string; readonly gid: number };
+  remove(): void;
+}
+
+/** Above what sites and `useradd` give out. */
+const FIRST_UID = 1_000_000;
+const UIDS_A_PROCESS = 1000;
+const NAME = /^weft-t(\d+)(?:-\d+|g):/gm;
+
+/**
+ * Makes local users for a test, each with a group of its own and all in one more. Names and numbers come from the pid, so
+ * that tests that run at the same time do not meet; what a killed test has left is taken away.
+ */
+export function makeAccounts(count: number): TestAccounts {
+  removeAbandoned();
+  const prefix = `weft-t${process.pid}`;
+  const first = FIRST_UID + (process.pid % 1_000_000) * UIDS_A_PROCESS;
+  const group = { name: `${prefix}g`, gid: first + UIDS_A_PROCESS - 1 };
+  removeAccounts(process.pid);
+  execute('groupadd', ['--gid', String(group.gid), group.name]);
+  for (let index = 0; index < count; index++) {
+    const own = ['--uid', String(first + index), '--user-group', '--groups', group.name];
+    execute('useradd', [...own, '--no-create-home', '--no-log-init', `${prefix}-${index}`]);
   }
-  return remove;
+  const line = new RegExp(`^(${prefix}-\\d+):[^:]*:(\\d+):(\\d+):`, 'gm');
+  const accounts = [...readFileSync('/etc/passwd', 'utf8').matchAll(line)].map(
+    ([, name = '', uid, gid]): TestAccount => ({ name, uid: Number(uid), gid: Number(gid) }),
+  );
+  return { accounts, group, remove: () => removeAccounts(process.pid) };
+}
+
+/** Names of accounts and groups that tests have made, by the pid of the test. */
+function namesIn(file: string): { pid: number; name: string }[] {
+  return [...readFileSync(file, 'utf8').matchAll(NAME)].map(([text, pid]) => ({
+    pid: Number(pid),
+    name: text.slice(0, -1),
+  }));
+}
+
+function removeAbandoned(): void {
+  const pids = new Set([...namesIn('/etc/passwd'), ...namesIn('/etc/group')].map(({ pid }) => pid));
+  for (const pid of pids) if (!existsSync(`/proc/${pid}`)) removeAccounts(pid);
+}
+
+function removeAccounts(pid: number): void {
+  const own = (file: string) => namesIn(file).filter((found) => found.pid === pid);
+  // Whatever still runs as them is of no use to anybody.
+  for (const { name } of own('/etc/passwd')) attempt('userdel', ['--force', name]);
+  for (const { name } of own('/etc/group')) attempt('groupdel', [name]);
+}
+
+function execute(command: string, args: readonly string[]): void {
+  execFileSync(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
 }
 
 function attempt(command: string, args: readonly string[]): void {
   try {
-    execFileSync(command, args, { stdio: 'ignore' });
+    execute(command, args);
   } catch {
-    // Left over from an earlier run, or not: either is fine.
+    // Somebody else takes the same away at the same moment, or a process of the account still ends.
   }
 }
