@@ -1,6 +1,22 @@
 import { baseUrlSchema, listenSchema, secretSchema } from '@weft/kernel/config';
 import { z } from 'zod';
 
+const quotaSchema = z
+  .strictObject({
+    bytes: z.int().positive().optional().describe('All files of the area together'),
+    user_bytes: z
+      .int()
+      .positive()
+      .optional()
+      .describe('Files of each user: what they uploaded, in multi-user mode what their local account owns'),
+    recount_seconds: z
+      .number()
+      .positive()
+      .default(3600)
+      .describe('How often the files are counted anew, because others change them underneath'),
+  })
+  .describe('Limits besides those of the file system; PUT and copies beyond them are answered with 507');
+
 const areaSchema = z.strictObject({
   name: z
     .string()
@@ -17,6 +33,7 @@ const areaSchema = z.strictObject({
     .describe(
       'Folder on this machine; made when it is missing. In multi-user mode {username}, {uid} and {home} stand for the local account',
     ),
+  quota: quotaSchema.optional(),
   read_only: z.boolean().default(false).describe('Refuse every change'),
   durability: z
     .enum(['full', 'data', 'none'])
@@ -99,6 +116,21 @@ const multiUserSchema = z.strictObject({
     .describe('A worker that nobody has used for so long is stopped'),
 });
 
+const macaroonsSchema = z.strictObject({
+  enabled: z.boolean().default(true).describe('Make macaroons for callers with a token, and accept them'),
+  maximum_lifetime_seconds: z
+    .int()
+    .min(60)
+    .max(7 * 86_400)
+    .default(12 * 3600)
+    .describe('A macaroon that is asked for a longer life gets this one'),
+  key_rotation_days: z
+    .int()
+    .positive()
+    .default(30)
+    .describe('Age at which the key that signs macaroons is replaced; the old one verifies on while it must'),
+});
+
 /** One storage instance: one site, one listener. */
 export const storageConfig = z.strictObject({
   site: z.string().min(1).describe('Name of the site; tables, metrics and events carry it'),
@@ -117,6 +149,11 @@ export const storageConfig = z.strictObject({
     .boolean()
     .default(true)
     .describe('Accept Basic with app passwords, for clients that know no tokens (mounted drives)'),
+  macaroons: macaroonsSchema.prefault({}),
+  token_in_query: z
+    .boolean()
+    .default(false)
+    .describe('Accept ?authz= and ?access_token=, so that links with a macaroon can be given to people'),
   put_replace_status: z
     .union([z.literal(200), z.literal(201), z.literal(204)])
     .default(204)

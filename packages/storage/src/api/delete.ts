@@ -21,6 +21,7 @@ export const remove: Handler = async (exchange) => {
   if (collection && door.config.delete_collections === 'refuse' && !(await isEmpty(place))) {
     throw new WeftError('precondition', 'not-empty', 'The collection is not empty.');
   }
+  const space = await door.quotas.freed(place, facts);
   const failures = await place.area.files.remove(place.inner);
   if (failures.length > 0) {
     return sendMultistatus(
@@ -30,7 +31,7 @@ export const remove: Handler = async (exchange) => {
   }
   await door.locks.forget(place.path);
   await door.properties.forget(place.path);
-  await door.journal.write({ changes: [{ type: 'file.deleted', path: place.path, collection }] });
+  await door.journal.write({ changes: [{ type: 'file.deleted', path: place.path, collection }], space });
   answer(exchange, 204);
 };
 

@@ -31,6 +31,8 @@ const MAXIMUM_TEXT = 900;
 
 /** The largest refused body that is read to keep the connection; what is longer closes it (brief teapot 8, 6). */
 const MAXIMUM_DRAIN_BYTES = 1024 * 1024;
+/** How long the rest of a refused body may take. */
+const DRAIN_MILLISECONDS = 10_000;
 
 export function statusOf(error: unknown): number {
   const known = toFileError(error);
@@ -76,11 +78,35 @@ export function printError(
   }
   if (status === 405) response.setHeader('allow', ALLOW);
   if (status === 503) response.setHeader('retry-after', '5');
-  if (request.headers.expect !== undefined) response.setHeader('connection', 'close');
+  const asked = request.headers.expect !== undefined;
+  const lingers = !asked && isLong(request);
+  if (asked || lingers) response.setHeader('connection', 'close');
   const [type, body] = formatBody(code, message, status, request);
   response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body) });
-  response.end(request.method === 'HEAD' ? undefined : body);
-  drain(request);
+  const printed = request.method === 'HEAD' ? '' : body;
+  if (!lingers) {
+    response.end(printed);
+    drain(request, () => request.destroy());
+    return;
+  }
+  // Node closes the connection as soon as the response ends, and a sender whose bytes are in flight then sees a reset
+  // connection in place of the answer: so it ends when the rest of the body has come.
+  response.write(printed);
+  const timer = setTimeout(() => response.end(), DRAIN_MILLISECONDS);
+  const end = () => {
+    clearTimeout(timer);
+    response.end();
+  };
+  request.on('close', end);
+  drain(request, end);
+}
+
+/** Whether more of a body is to come than is read for the sake of the connection, or nobody knows how much. */
+function isLong({ complete, headers }: IncomingMessage): boolean {
+  if (complete) return false;
+  return (
+    headers['transfer-encoding'] !== undefined || Number(headers['content-length']) > MAXIMUM_DRAIN_BYTES
+  );
 }
 
 function formatBody(
@@ -104,11 +130,12 @@ function formatBody(
 }
 
 /** Reads on after a refusal, so that the client gets to read the answer instead of a reset connection. */
-function drain(request: IncomingMessage): void {
+function drain(request: IncomingMessage, tooMuch: () => void): void {
   let bytes = 0;
   request.on('error', () => undefined);
   request.on('data', (chunk: Buffer) => {
     bytes += chunk.length;
-    if (bytes > MAXIMUM_DRAIN_BYTES) request.destroy();
+    if (bytes > MAXIMUM_DRAIN_BYTES) tooMuch();
   });
+  request.resume();
 }

@@ -6,6 +6,7 @@ import type { Door } from '../core/door.ts';
 import type { FileFacts } from '../core/files/types.ts';
 import type { Change } from '../core/journal.ts';
 import { isWithin, parseResourcePath, type ResourcePath } from '../core/resource-path.ts';
+import type { SpaceChange } from '../core/space/usage.ts';
 import { statIfThere } from '../core/upload.ts';
 import { evaluateConditions } from './conditions.ts';
 import { answer, type Exchange, type Handler, header } from './exchange.ts';
@@ -18,11 +19,11 @@ export const move: Handler = async (exchange) => {
   const source = door.areas.locate(target.segments);
   const destination = door.areas.locate(localDestination(exchange).segments);
   const facts = await source.area.files.stat(source.inner);
-  const existing = await checkTransfer(exchange, source, facts, destination);
+  const existing = await checkTransfer(exchange, source, facts, destination, 'rename');
   // Whoever may only create may still give a new file its final name (profile 1.1 and later), but not take one away.
   const renamesOwn =
-    !existing && mayDo(caller, 'create', source.path) && mayDo(caller, 'create', destination.path);
-  if (!renamesOwn) authorise(caller, 'delete', source, { collection: facts.kind === 'collection' });
+    !existing && mayDo(caller, 'rename-to', source.path) && mayDo(caller, 'rename-to', destination.path);
+  if (!renamesOwn) authorise(caller, 'rename-from', source, { collection: facts.kind === 'collection' });
   if (source.area !== destination.area) {
     throw new WeftError(
       'forbidden',
@@ -35,11 +36,13 @@ export const move: Handler = async (exchange) => {
     { path: source.path, tree: collection, membership: true },
     { path: destination.path, tree: existing?.kind === 'collection', membership: !existing },
   ]);
+  const space = existing ? await door.quotas.freed(destination, existing) : [];
   await source.area.files.move(source.inner, destination.inner, { replace: overwrites(exchange.request) });
   await door.locks.forget(source.path);
   await door.properties.move(source.path, destination.path);
   await door.journal.write({
     changes: [{ type: 'file.moved', path: destination.path, from: source.path, collection }],
+    space,
   });
   answer(exchange, existing ? 204 : 201);
 };
@@ -53,7 +56,7 @@ export const copy: Handler = async (exchange) => {
   authorise(caller, 'read-data', source, { collection: target.collection });
   const destination = door.areas.locate(localDestination(exchange).segments);
   const facts = await source.area.files.stat(source.inner);
-  const existing = await checkTransfer(exchange, source, facts, destination);
+  const existing = await checkTransfer(exchange, source, facts, destination, 'write');
   if (source.area !== destination.area) {
     throw new WeftError(
       'forbidden',
@@ -65,9 +68,23 @@ export const copy: Handler = async (exchange) => {
     { path: destination.path, tree: existing?.kind === 'collection', membership: !existing },
   ]);
   const shallow = header(request, 'depth') === '0';
-  await source.area.files.copy(source.inner, destination.inner, { replace: overwrites(request), shallow });
+  const bytes = shallow && facts.kind === 'collection' ? 0 : await door.quotas.sizeOf(source, facts);
+  const claim = await door.quotas.claim(source.area, door.owner, bytes);
+  const freed = existing ? await door.quotas.freed(destination, existing) : [];
+  try {
+    await source.area.files.copy(source.inner, destination.inner, { replace: overwrites(request), shallow });
+  } catch (error) {
+    await claim.release();
+    throw error;
+  }
   await door.properties.copy(source.path, destination.path);
-  await recordCopy(door, source, facts, destination, existing !== undefined);
+  const settle = await claim.settlement(undefined);
+  const adopted = facts.kind === 'collection' ? await door.quotas.adopt(destination, door.owner) : [];
+  await recordCopy(door, source, facts, destination, existing !== undefined, (copied) => [
+    ...settle(copied, bytes),
+    ...adopted,
+    ...freed,
+  ]);
   answer(exchange, existing ? 204 : 201);
 };
 
@@ -77,13 +94,14 @@ async function checkTransfer(
   source: Place,
   facts: FileFacts,
   destination: Place,
+  how: 'rename' | 'write',
 ): Promise<FileFacts | undefined> {
   const { request, caller, target } = exchange;
   if (target.collection && facts.kind === 'file')
     throw new WeftError('not-found', 'not-found', 'It is a file, not a collection.');
-  authorise(caller, 'create', destination);
+  authorise(caller, how === 'rename' ? 'rename-to' : 'create', destination);
   const existing = await statIfThere(destination);
-  if (existing) authorise(caller, 'overwrite', destination);
+  if (existing) authorise(caller, how === 'rename' ? 'rename-over' : 'overwrite', destination);
   evaluateConditions(request, facts);
   if (isWithin(source.path, destination.path) || isWithin(destination.path, source.path)) {
     throw new WeftError(
@@ -105,11 +123,15 @@ async function recordCopy(
   before: FileFacts,
   destination: Place,
   replaced: boolean,
+  spaceOfCopy: (facts: FileFacts) => readonly SpaceChange[],
 ): Promise<void> {
   const facts = await destination.area.files.stat(destination.inner);
   const { path } = destination;
   if (facts.kind === 'collection') {
-    await door.journal.write({ changes: [{ type: 'file.created', path, collection: true }] });
+    await door.journal.write({
+      changes: [{ type: 'file.created', path, collection: true }],
+      space: spaceOfCopy(facts),
+    });
     return;
   }
   const now = await statIfThere(source);
@@ -119,7 +141,11 @@ async function recordCopy(
   const digests = unchanged ? known : {};
   const changes: Change[] = [{ type: 'file.closed', path, facts, digests }];
   if (!replaced) changes.unshift({ type: 'file.created', path, collection: false });
-  await door.journal.write({ checksums: [{ area: destination.area.name, facts, digests }], changes });
+  await door.journal.write({
+    checksums: [{ area: destination.area.name, facts, digests }],
+    changes,
+    space: spaceOfCopy(facts),
+  });
 }
 
 /** `Overwrite` is T unless it says F (RFC 4918 section 10.6). @throws {WeftError} `invalid` for anything else. */

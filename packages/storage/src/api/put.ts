@@ -2,7 +2,6 @@ import type { IncomingMessage } from 'node:http';
 import { WeftError } from '@weft/kernel/errors';
 import { authorise, mayDo } from '../core/authorise.ts';
 import { statedDigests } from '../core/checksums/stated-digests.ts';
-import { requireSpace } from '../core/require-space.ts';
 import { statIfThere, upload } from '../core/upload.ts';
 import { evaluateConditions } from './conditions.ts';
 import { printDigests, wantedDigest } from './digest-headers.ts';
@@ -36,17 +35,15 @@ export const put: Handler = async (exchange) => {
   );
   const expected = statedDigests((name) => header(request, name));
   const modified = modificationTime(header(request, 'x-oc-mtime'));
-  await requireSpace(place, expectedBytes ?? 0);
-
-  acceptBody(exchange);
   const stopWatching = watchForSilence(request);
   const wanted = wantedDigest(request);
-  const stored = await upload(door, place, request, {
+  const stored = await upload(door, place, contentOf(request), {
     expected,
     ...(expectedBytes === undefined ? {} : { expectedBytes }),
     algorithms: wanted ? [wanted.algorithm] : [],
     replace: header(request, 'if-none-match') !== '*' && mayDo(caller, 'overwrite', target.segments),
     ...(modified ? { modified } : {}),
+    onAccepted: () => acceptBody(exchange),
   })
     .catch((error: unknown) => {
       if (!(error instanceof WeftError && error.code === 'exists')) throw error;
@@ -62,6 +59,11 @@ export const put: Handler = async (exchange) => {
     ...(modified ? { 'x-oc-mtime': 'accepted' } : {}),
   });
 };
+
+/** Left open when the upload fails, so that the sender gets to read why (brief teapot 8, 6). */
+function contentOf(request: IncomingMessage): AsyncIterable<Uint8Array> {
+  return request.iterator({ destroyOnReturn: false });
+}
 
 /** Bytes that will come; `undefined` for chunked bodies. */
 function contentLength(length: string | undefined, transferEncoding: string | undefined): number | undefined {

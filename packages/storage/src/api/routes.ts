@@ -1,15 +1,17 @@
-import type { Principal } from '@weft/kernel/auth';
-import { readBearer } from '@weft/kernel/auth';
 import { WeftError } from '@weft/kernel/errors';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type Door, doorOf } from '../core/door.ts';
 import { parseResourcePath } from '../core/resource-path.ts';
+import { ownerOf } from '../core/space/space-of.ts';
 import { registerAppPasswordRoutes } from './app-passwords.ts';
 import { remove } from './delete.ts';
 import { printError } from './errors.ts';
 import type { Handler } from './exchange.ts';
 import { get } from './get.ts';
 import { lock, unlock } from './lock.ts';
+import { identify } from './identify.ts';
+import { asksForMacaroon, makeMacaroon } from './macaroon-request.ts';
+import { registerMacaroonRoutes } from './macaroon-routes.ts';
 import { isMethod, METHODS, type Method } from './methods.ts';
 import { mkcol } from './mkcol.ts';
 import { copy, move } from './move-copy.ts';
@@ -27,13 +29,14 @@ const HANDLERS: Readonly<Record<Exclude<Method, 'OPTIONS'>, Handler>> = {
   COPY: copy,
   MOVE: move,
   PROPFIND: propfind,
+  POST: makeMacaroon,
   PROPPATCH: proppatch,
   LOCK: lock,
   UNLOCK: unlock,
 };
 
 /** First components that are never files: the service's own endpoints (brief teapot 2). */
-const RESERVED: ReadonlySet<string> = new Set(['.weft', '.well-known']);
+const RESERVED: ReadonlySet<string> = new Set(['.weft', '.well-known', '.oauth2']);
 
 /** Every path and method goes one way: authenticate, parse the path, hand over to the method's file. */
 export function registerRoutes(app: FastifyInstance, door: Door): void {
@@ -49,12 +52,9 @@ export function registerRoutes(app: FastifyInstance, door: Door): void {
     requests.inc({ site: door.config.site, method: request.method, status: reply.raw.statusCode });
   };
   registerAppPasswordRoutes(app, door);
+  registerMacaroonRoutes(app, door);
   app.route({ method: [...METHODS], url: '/*', exposeHeadRoute: false, handler });
-  app.addHook('onClose', async () => {
-    await door.intents.close();
-    await door.areas.close();
-    await door.multiUser?.close();
-  });
+  app.addHook('onClose', () => door.close());
 }
 
 /** Also for what no route matches: `OPTIONS *`, and methods that we do not speak. */
@@ -63,7 +63,8 @@ export async function serve(door: Door, request: FastifyRequest, reply: FastifyR
   const { raw: response } = reply;
   try {
     const { method } = request;
-    if (!isMethod(method)) throw new WeftError('conflict', 'method-not-allowed', `${method} is not offered.`);
+    if (!isMethod(method) || (method === 'POST' && !asksForMacaroon(door, incoming)))
+      throw new WeftError('conflict', 'method-not-allowed', `${method} is not offered.`);
     if (method === 'OPTIONS') return options({ request: incoming, response });
     const caller = await identify(door, request);
     const target = parseResourcePath(originForm(request.rawTarget));
@@ -71,32 +72,18 @@ export async function serve(door: Door, request: FastifyRequest, reply: FastifyR
       throw new WeftError('not-found', 'not-found', 'There is nothing at this reserved path.');
     }
     const handle = (own: Door) =>
-      HANDLERS[method]({ door: own, request: incoming, response, target, caller });
+      HANDLERS[method]({
+        door: { ...own, owner: ownerOf(own.account, caller) },
+        request: incoming,
+        response,
+        target,
+        caller,
+      });
     if (door.multiUser) await door.multiUser.as(caller, (user) => handle(doorOf(door, user)));
     else await handle(door);
   } catch (error) {
     printError(error, incoming, response, { log: request.log, basic: door.config.app_passwords });
   }
-}
-
-/** A bearer token, or Basic for clients that know nothing else: an app password, or a token as the password. */
-async function identify(door: Door, request: FastifyRequest): Promise<Principal> {
-  const verify = (token: string) => door.context.verifier.verify(token, { audiences: door.audiences });
-  const bearer = readBearer(request);
-  if (bearer !== undefined) return verify(bearer);
-  const password = door.config.app_passwords ? readBasicPassword(request) : undefined;
-  if (password === undefined)
-    throw new WeftError('unauthenticated', 'missing_token', 'A bearer token is needed.');
-  return /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/.test(password) ? verify(password) : door.appPasswords.verify(password);
-}
-
-/** The user part says nothing that the password does not. */
-function readBasicPassword(request: FastifyRequest): string | undefined {
-  const [, encoded] = /^basic\s+([a-z0-9+/=]+)\s*$/i.exec(request.headers.authorization ?? '') ?? [];
-  if (encoded === undefined) return undefined;
-  const pair = Buffer.from(encoded, 'base64').toString('utf8');
-  const colon = pair.indexOf(':');
-  return colon === -1 ? undefined : pair.slice(colon + 1);
 }
 
 /** `https://host/path` as a request target means `/path` (RFC 9112 section 3.2.2). */

@@ -3,6 +3,7 @@ import { WeftError } from '@weft/kernel/errors';
 import type { AreaConfig } from '../config.ts';
 import { openLocalFiles } from './files/local-files.ts';
 import type { AreaFiles } from './files/types.ts';
+import type { Account } from './local-users/accounts.ts';
 import { isWithin, parseResourcePath, plainPath, type Segments } from './resource-path.ts';
 
 /** A folder of the site that appears below the instance's URL. */
@@ -11,6 +12,9 @@ export interface Area {
   /** Where it appears. */
   readonly base: Segments;
   readonly readOnly: boolean;
+  readonly config: AreaConfig;
+  /** Who reads and writes the files, in multi-user mode. */
+  readonly account?: Pick<Account, 'name' | 'uid'>;
   readonly files: AreaFiles;
 }
 
@@ -47,7 +51,7 @@ export async function openAreas(configs: readonly AreaConfig[]): Promise<Areas> 
       umask: config.umask,
     });
     await files.sweep();
-    all.push({ name: config.name, base: baseOf(config), readOnly: config.read_only, files });
+    all.push({ name: config.name, base: baseOf(config), readOnly: config.read_only, config, files });
   }
   return arrangeAreas(all);
 }

@@ -6,11 +6,17 @@ import { type AppPasswords, createAppPasswords } from './app-passwords.ts';
 import { type Areas, arrangeAreas, openAreas } from './areas.ts';
 import { type ChecksumStore, createChecksumStore } from './checksums/checksum-store.ts';
 import { createDeadProperties, type DeadProperties } from './dead-properties.ts';
+import { isMakerGone, stagingName } from './files/staging.ts';
 import { type Intents, openIntents } from './intents.ts';
 import { createJournal, type Journal } from './journal.ts';
 import { createMultiUser, type LocalUser, type MultiUser } from './local-users/multi-user.ts';
 import { createLocks, type Locks } from './locks.ts';
+import type { MacaroonGrants } from './macaroons/macaroon-grants.ts';
+import type { Macaroons } from './macaroons/macaroons.ts';
+import { openMacaroons } from './macaroons/open-macaroons.ts';
 import { recoverUploads } from './recover-uploads.ts';
+import { createQuotas, type Quotas } from './space/quotas.ts';
+import { createUsage } from './space/usage.ts';
 
 /** What every request to one storage instance works with. */
 export interface Door {
@@ -23,11 +29,19 @@ export interface Door {
   readonly checksums: ChecksumStore;
   readonly journal: Journal;
   readonly intents: Intents;
+  readonly quotas: Quotas;
+  /** Whose bytes the uploads of this view of the door count as; empty: nobody's. */
+  readonly owner: string;
   /** Local account that this view of the door belongs to, in multi-user mode. */
   readonly account: string | undefined;
   readonly locks: Locks;
   readonly properties: DeadProperties;
   readonly appPasswords: AppPasswords;
+  /** Nothing when they are switched off. */
+  readonly macaroons: Macaroons | undefined;
+  readonly macaroonGrants: MacaroonGrants;
+  /** Ends what goes on in the background. */
+  close(): Promise<void>;
   /** Authorities (`host:port`, lower case) under which this instance is reached: a `Destination` there is local. */
   readonly authorities: ReadonlySet<string>;
   /** What a token may name in `aud` (brief teapot 2.10). */
@@ -40,9 +54,13 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
   const areas = multiUser ? arrangeAreas([]) : await openAreas(config.areas);
   const checksums = createChecksumStore(context.database, config.site);
   const url = new URL(config.url);
-  const journal = createJournal(context, config.site, checksums);
+  const usage = createUsage(context.database, config.site, stagingName());
+  await usage.dropClaims(isMakerGone);
+  const journal = createJournal(context, config.site, checksums, usage);
   const notes = join(context.dataFolder, `uploads-${config.site}`);
   await mkdir(notes, { recursive: true, mode: 0o700 });
+  const intents = await openIntents(notes, journal, context.log);
+  const { macaroons, grants: macaroonGrants, close: closeMacaroons } = openMacaroons(context);
   const door: Door = {
     context,
     config,
@@ -50,11 +68,21 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
     multiUser,
     checksums,
     journal,
-    intents: await openIntents(notes, journal, context.log),
+    intents,
+    quotas: createQuotas(usage, context.log),
+    owner: '',
     account: undefined,
     locks: createLocks(context.database, config.site),
     properties: createDeadProperties(context.database, config.site),
     appPasswords: createAppPasswords(context.database, config.site),
+    macaroons,
+    macaroonGrants,
+    close: async () => {
+      closeMacaroons();
+      await intents.close();
+      await areas.close();
+      await multiUser?.close();
+    },
     authorities: new Set([url.host, ...config.hostnames].map((authority) => authority.toLowerCase())),
     audiences: [
       ...new Set([

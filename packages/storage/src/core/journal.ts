@@ -5,6 +5,7 @@ import type { ChecksumRecord, ChecksumStore } from './checksums/checksum-store.t
 import type { Digests } from './checksums/digests.ts';
 import type { FileFacts } from './files/types.ts';
 import { plainPath, type Segments } from './resource-path.ts';
+import type { SpaceChange, Usage } from './space/usage.ts';
 
 /** What happened to the files of an area, as it is told to the world (brief dashboard-and-example A3.1). */
 export type Change =
@@ -29,6 +30,8 @@ export interface Entry {
   /** Checksums to remember. */
   readonly checksums?: readonly ChecksumRecord[];
   readonly changes?: readonly Change[];
+  /** What the changes mean for quotas. */
+  readonly space?: readonly SpaceChange[];
   /** Local account that made the changes, in multi-user mode. */
   readonly account?: string;
 }
@@ -43,12 +46,17 @@ export function createJournal(
   context: Pick<ComponentContext<unknown>, 'database' | 'wakeUps'>,
   site: string,
   checksums: ChecksumStore,
+  usage: Usage,
 ): Journal {
   const write = createBatches<Entry>((entries) =>
     context.database.transaction(async (tx) => {
       await checksums.record(
         tx,
         entries.flatMap((entry) => entry.checksums ?? []),
+      );
+      await usage.apply(
+        tx,
+        entries.flatMap((entry) => entry.space ?? []),
       );
       const events = entries.flatMap((entry) =>
         (entry.changes ?? []).map((change) => toEvent(site, entry.account, change)),

@@ -5,6 +5,8 @@ import type { Door } from './door.ts';
 import type { FileFacts } from './files/types.ts';
 import { receiveContent } from './receive-content.ts';
 import type { Segments } from './resource-path.ts';
+import type { Claim } from './space/quotas.ts';
+import type { SpaceChange } from './space/usage.ts';
 import { uploadChanges } from './upload-changes.ts';
 
 export interface UploadOptions {
@@ -16,6 +18,8 @@ export interface UploadOptions {
   /** False: fail with `exists` when the name is taken, even by a racing upload. */
   readonly replace: boolean;
   readonly modified?: Date;
+  /** Called when nothing that can be known beforehand stands against the upload: its content may come. */
+  readonly onAccepted?: () => void;
   readonly onProgress?: (bytes: number) => void;
   /** Asked when the content is complete and before it gets its name; throws to give up. */
   readonly verify?: (content: { sizeBytes: number; digests: Digests }) => Promise<void>;
@@ -43,12 +47,18 @@ export async function upload(
   if (existing?.kind === 'collection')
     throw new WeftError('conflict', 'is-collection', 'A collection has that name.');
   const expected = options.expected ?? {};
-  const staged = await area.files.stage();
+  const claim = await door.quotas.claim(area, door.owner, options.expectedBytes ?? 0);
+  const staged = await area.files.stage().catch(async (error: unknown) => {
+    await claim.release();
+    throw error;
+  });
   let digests: Digests;
   let made: readonly Segments[];
   let sizeBytes: number;
+  let settlement: (file: FileFacts) => readonly SpaceChange[];
   try {
-    const content = await receiveContent(source, staged, {
+    options.onAccepted?.();
+    const content = await receiveContent(withinQuota(source, place, claim, options), staged, {
       algorithms: ['adler32', ...(options.algorithms ?? []), ...algorithmsOf(expected)],
       ...(options.expectedBytes === undefined ? {} : { expectedBytes: options.expectedBytes }),
       ...(options.onProgress ? { onProgress: options.onProgress } : {}),
@@ -65,8 +75,10 @@ export async function upload(
     await options.verify?.(content);
     // Not earlier, so that an upload that fails leaves no empty folders either.
     made = existing ? [] : await area.files.makeCollections(inner.slice(0, -1));
+    settlement = await claim.settlement(existing);
   } catch (error) {
     await staged.discard();
+    await claim.release();
     throw error;
   }
   const created = existing === undefined;
@@ -79,18 +91,55 @@ export async function upload(
       sizeBytes,
       adler32: digests.adler32 ?? '',
     },
-    () =>
-      staged.commit(inner, {
-        replace: options.replace,
-        ...(options.modified ? { modified: options.modified } : {}),
-      }),
+    async () => {
+      try {
+        return await staged.commit(inner, {
+          replace: options.replace,
+          ...(options.modified ? { modified: options.modified } : {}),
+        });
+      } catch (error) {
+        await claim.release();
+        throw error;
+      }
+    },
     (placed) => ({
       checksums: [{ area: area.name, facts: placed, digests }],
       changes: uploadChanges(place, { made, created }, placed, digests),
+      space: settlement(placed),
       ...(door.account === undefined ? {} : { account: door.account }),
     }),
   );
   return { created, facts, digests };
+}
+
+/** What comes without a known length is claimed as it comes. */
+const CLAIM_BYTES = 16 * 1024 * 1024;
+
+function withinQuota(
+  source: AsyncIterable<Uint8Array>,
+  { area }: Place,
+  claim: Claim,
+  { expectedBytes }: UploadOptions,
+): AsyncIterable<Uint8Array> {
+  return area.config.quota && expectedBytes === undefined ? claiming(source, claim) : source;
+}
+
+async function* claiming(source: AsyncIterable<Uint8Array>, claim: Claim): AsyncGenerator<Uint8Array> {
+  let left = 0;
+  for await (const chunk of source) {
+    if (chunk.length > left) {
+      const needed = chunk.length - left;
+      const wanted = Math.max(needed, CLAIM_BYTES);
+      // Near the end of a quota exactly what is needed may still be there.
+      const granted = await claim.grow(wanted).then(
+        () => wanted,
+        () => claim.grow(needed).then(() => needed),
+      );
+      left += granted;
+    }
+    left -= chunk.length;
+    yield chunk;
+  }
 }
 
 function algorithmsOf(digests: Digests): Algorithm[] {

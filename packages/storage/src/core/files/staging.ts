@@ -77,6 +77,12 @@ export async function sweepStaging(folder: string): Promise<number> {
   return removed;
 }
 
+/** Whether the process that made something of that name on this host is gone. */
+export function isMakerGone(name: string): boolean {
+  const [, madeOn, pid, start] = NAME.exec(name) ?? [];
+  return madeOn === host && pid !== undefined && startTime(Number(pid)) !== start;
+}
+
 /** Whether the process that made an entry, by its name, is gone. */
 export async function isAbandoned(folder: string, name: string): Promise<boolean> {
   const [, madeOn, pid, start] = NAME.exec(name) ?? [];

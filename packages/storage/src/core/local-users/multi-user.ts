@@ -85,6 +85,8 @@ export async function createMultiUser(
             name: `${area.name}@${account.name}`,
             base: baseOf(area),
             readOnly: area.read_only,
+            config: area,
+            account,
             files: remoteFiles(worker, area.name),
           }),
         );

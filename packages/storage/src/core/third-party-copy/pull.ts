@@ -3,7 +3,6 @@ import type { Place } from '../areas.ts';
 import { type Digests, findMismatch } from '../checksums/digests.ts';
 import { statedDigests } from '../checksums/stated-digests.ts';
 import type { Door } from '../door.ts';
-import { requireSpace } from '../require-space.ts';
 import { upload } from '../upload.ts';
 import { askRemote, describe, type RemoteAnswer, type RemoteFile, remoteRefusal } from './remote.ts';
 
@@ -42,12 +41,6 @@ export async function pull(
   if (!response.body)
     throw new WeftError('upstream', 'remote-failed', `${describe('GET', source.url)} sent no content`);
   const stated = statedDigests((name) => response.headers.get(name) ?? undefined);
-  try {
-    if (length !== null) await requireSpace(place, Number(length));
-  } catch (error) {
-    await response.body.cancel();
-    throw error;
-  }
   await upload(door, place, response.body, {
     expected: stated,
     ...(length === null || encoded ? {} : { expectedBytes: Number(length) }),
