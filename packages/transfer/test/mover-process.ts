@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { text } from 'node:stream/consumers';
 import { createSecretBox, Secret } from '@weft/kernel/config';
 import { createWakeUps, openDatabase } from '@weft/kernel/database';
-import { createGuardedFetch } from '@weft/kernel/http';
+import { createGuardedFetch, createOutgoingRules } from '@weft/kernel/http';
 import { createLogger, createMetrics } from '@weft/kernel/telemetry';
 import { createTestIssuer } from '@weft/kernel/testing';
 import { z } from 'zod';
@@ -50,6 +50,7 @@ await startMoveFiles({
   verifier: (await createTestIssuer()).verifier,
   tokens: { own: refuse, exchange: refuse, refresh: refuse },
   fetch: createGuardedFetch({ allowOrigins: input.allowOrigins }),
+  outgoing: createOutgoingRules({ allowOrigins: input.allowOrigins }),
   secrets: createSecretBox(randomBytes(32)),
   log,
   metrics: createMetrics(),

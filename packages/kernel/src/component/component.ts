@@ -4,7 +4,7 @@ import type { TokenSource, TokenVerifier } from '../auth/index.ts';
 import type { SecretBox } from '../config/index.ts';
 import type { Database, WakeUps } from '../database/index.ts';
 import type { EventVisibility } from '../events/index.ts';
-import type { GuardedFetch, ListenerOptions } from '../http/index.ts';
+import type { GuardedFetch, ListenerOptions, OutgoingRules } from '../http/index.ts';
 import type { Logger, Metrics } from '../telemetry/index.ts';
 
 export type ComponentName =
@@ -30,6 +30,8 @@ export interface ComponentContext<Config> {
   readonly tokens: TokenSource;
   /** Outgoing HTTP: trusts the local CA, refuses private addresses that are not on the allow-list. */
   readonly fetch: GuardedFetch;
+  /** The rules of `fetch` for connections that a component opens itself, because `fetch` cannot do what they are for. */
+  readonly outgoing: OutgoingRules;
   /** Encrypts credentials that must be kept (delegated tokens, refresh tokens). */
   readonly secrets: SecretBox;
   readonly log: Logger;

@@ -3,7 +3,13 @@ import { createRevocations, createTokenVerifier, type TokenVerifier } from '../a
 import { createSecretBox, EXIT_CONFIGURATION, readConfiguredFile, type SecretBox } from '../config/index.ts';
 import { createWakeUps, type Database, openDatabase, type WakeUps } from '../database/index.ts';
 import { describeError, ExitError } from '../errors/index.ts';
-import { createGuardedFetch, openServerCertificate, type ServerCertificate } from '../http/index.ts';
+import {
+  createGuardedFetch,
+  createOutgoingRules,
+  type OutgoingRules,
+  openServerCertificate,
+  type ServerCertificate,
+} from '../http/index.ts';
 import { createLogger, createMetrics, type Logger, type Metrics, startTracing } from '../telemetry/index.ts';
 import { connectionsOf, reachDatabase } from './database-target.ts';
 import type { Settings } from './settings.ts';
@@ -15,6 +21,7 @@ export interface ProcessBase {
   readonly wakeUps: WakeUps;
   readonly verifier: TokenVerifier;
   readonly fetch: ReturnType<typeof createGuardedFetch>;
+  readonly outgoing: OutgoingRules;
   readonly secrets: SecretBox;
   readonly certificate: ServerCertificate;
   readonly log: Logger;
@@ -57,10 +64,11 @@ export async function openProcess(
       maxConnections: connectionsOf(settings),
     });
     closers.push(() => database.close());
-    const fetch = createGuardedFetch({
+    const reachable = {
       allowOrigins: settings.outgoing.allow_origins,
       certificateAuthorities: authorities,
-    });
+    };
+    const fetch = createGuardedFetch(reachable);
     closers.push(() => fetch.close());
     const wakeUps = createWakeUps({ ...server.target, log });
     closers.push(() => wakeUps.close());
@@ -85,7 +93,18 @@ export async function openProcess(
     closers.push(() => verifier.close());
     const metrics = createMetrics();
     return {
-      base: { settings, database, wakeUps, verifier, fetch, secrets, certificate, log, metrics },
+      base: {
+        settings,
+        database,
+        wakeUps,
+        verifier,
+        fetch,
+        outgoing: createOutgoingRules(reachable),
+        secrets,
+        certificate,
+        log,
+        metrics,
+      },
       close,
     };
   } catch (error) {

@@ -143,6 +143,7 @@ function createContext<Config>(
     verifier: base.verifier,
     tokens: tokenSourceOf(base, name, log),
     fetch: base.fetch,
+    outgoing: base.outgoing,
     secrets: base.secrets,
     log,
     metrics: base.metrics,

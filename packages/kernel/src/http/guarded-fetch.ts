@@ -1,16 +1,15 @@
-import { lookup as resolve } from 'node:dns';
-import { isIP, type LookupFunction } from 'node:net';
 import type { Agent, fetch as undiciFetch } from 'undici';
 import { describeError, WeftError } from '../errors/index.ts';
 import { activeTracing } from '../telemetry/index.ts';
-import { isInternalAddress } from './address-guard.ts';
+import {
+  type ConnectionOptions,
+  createOutgoingRules,
+  findRefusal,
+  type OutgoingRulesOptions,
+} from './outgoing-rules.ts';
 import type { FetchInit, GuardedFetch } from './types.ts';
 
-export interface GuardedFetchOptions {
-  /** PEM of certificate authorities to trust besides the system's. */
-  certificateAuthorities?: readonly string[];
-  /** Exact origins (`https://127.0.0.11:8081`) that may be reached although their address is internal. */
-  allowOrigins?: readonly string[];
+export interface GuardedFetchOptions extends OutgoingRulesOptions {
   /** Most redirects that are followed. Default 5. */
   maximumRedirects?: number;
 }
@@ -34,20 +33,16 @@ const CREDENTIAL_HEADERS =
 export function createGuardedFetch(
   options: GuardedFetchOptions = {},
 ): GuardedFetch & { close(): Promise<void> } {
-  const allowed = new Set(options.allowOrigins ?? []);
+  const rules = createOutgoingRules(options);
   const maximumRedirects = options.maximumRedirects ?? 5;
   const agents = new Map<string, Agent>();
 
-  function agentFor(undici: Undici, trusted: boolean, maximumBytes: number): Agent {
-    const key = `${trusted}:${maximumBytes}`;
+  function agentFor(undici: Undici, connection: ConnectionOptions, maximumBytes: number): Agent {
+    const key = `${connection.lookup === undefined}:${maximumBytes}`;
     let agent = agents.get(key);
     if (!agent) {
       agent = new undici.Agent({
-        connect: {
-          ...(options.certificateAuthorities ? { ca: [...options.certificateAuthorities] } : {}),
-          ...(trusted ? {} : { lookup: guardedLookup }),
-          timeout: 10_000,
-        },
+        connect: { ...connection, timeout: 10_000 },
         keepAliveTimeout: 4_000,
         maxResponseSize: maximumBytes === 0 ? -1 : maximumBytes,
       });
@@ -71,7 +66,7 @@ export function createGuardedFetch(
     const signal = signals.length > 0 ? AbortSignal.any(signals) : null;
 
     for (let hop = 0; ; hop++) {
-      const trusted = checkTarget(url, allowed);
+      const connection = rules(url);
       const streaming = body !== null && typeof body !== 'string' && !(body instanceof Uint8Array);
       let response: Awaited<ReturnType<typeof undiciFetch>>;
       const span = activeTracing()?.clientSpan(`${method} ${url.host}`, {
@@ -87,7 +82,7 @@ export function createGuardedFetch(
           redirect: 'manual',
           signal,
           ...(streaming ? { duplex: 'half' as const } : {}),
-          dispatcher: agentFor(undici, trusted, init.maximumBytes ?? DEFAULT_MAXIMUM_BYTES),
+          dispatcher: agentFor(undici, connection, init.maximumBytes ?? DEFAULT_MAXIMUM_BYTES),
         });
         span?.end({ status: response.status });
       } catch (cause) {
@@ -136,44 +131,3 @@ export function createGuardedFetch(
     },
   });
 }
-
-/** True when the origin is on the allow-list; throws when the target cannot be allowed whatever it resolves to. */
-function checkTarget(url: URL, allowed: ReadonlySet<string>): boolean {
-  if (allowed.has(url.origin)) return true;
-  if (url.protocol !== 'https:') {
-    throw new WeftError(
-      'forbidden',
-      'address-not-allowed',
-      `${url.origin} is not https and not on the list of allowed origins.`,
-    );
-  }
-  const literal = url.hostname.replace(/^\[|\]$/g, '');
-  if (isIP(literal) !== 0 && isInternalAddress(literal)) throw refusal(url.host);
-  return false;
-}
-
-function refusal(host: string): WeftError {
-  return new WeftError(
-    'forbidden',
-    'address-not-allowed',
-    `${host} is an internal address. Mend: add its exact origin to outgoing.allow_origins if it is meant to be reached.`,
-  );
-}
-
-function findRefusal(error: unknown): WeftError | undefined {
-  for (let current = error; current instanceof Error; current = current.cause) {
-    if (current instanceof WeftError) return current;
-  }
-  return undefined;
-}
-
-const guardedLookup: LookupFunction = (hostname, lookupOptions, callback) => {
-  resolve(hostname, { ...lookupOptions, all: true }, (error, addresses) => {
-    if (error) return callback(error, '', 0);
-    const usable = addresses.filter(({ address }) => !isInternalAddress(address));
-    const [first] = usable;
-    if (!first) return callback(refusal(hostname), '', 0);
-    if (lookupOptions.all) return callback(null, usable);
-    callback(null, first.address, first.family);
-  });
-};

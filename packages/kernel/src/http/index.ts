@@ -3,6 +3,7 @@ export * from './guarded-fetch.ts';
 export * from './json-lines.ts';
 export * from './listener.ts';
 export * from './openapi.ts';
+export * from './outgoing-rules.ts';
 export * from './problem.ts';
 export * from './server-certificate.ts';
 export * from './types.ts';

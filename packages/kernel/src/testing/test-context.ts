@@ -6,7 +6,7 @@ import type { TokenSource, TokenVerifier } from '../auth/index.ts';
 import type { ComponentContext } from '../component/component.ts';
 import { createSecretBox } from '../config/index.ts';
 import { WeftError } from '../errors/index.ts';
-import { createGuardedFetch, type GuardedFetch } from '../http/index.ts';
+import { createGuardedFetch, createOutgoingRules, type GuardedFetch } from '../http/index.ts';
 import { createMetrics } from '../telemetry/index.ts';
 import type { TestDatabase } from './test-database.ts';
 
@@ -40,6 +40,7 @@ export function createTestContext<Config>(options: TestContextOptions<Config>): 
     verifier,
     tokens: options.tokens ?? NO_TOKENS,
     fetch: options.fetch ?? createGuardedFetch({ allowOrigins: options.allowOrigins ?? [] }),
+    outgoing: createOutgoingRules({ allowOrigins: options.allowOrigins ?? [] }),
     secrets: createSecretBox(randomBytes(32)),
     log: test.log,
     metrics: createMetrics(),
