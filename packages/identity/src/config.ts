@@ -200,6 +200,12 @@ const siteSchema = z.strictObject({
 const aliseSchema = z.strictObject({
   listen: listenSchema,
   url: baseUrlSchema,
+  sign_in_seconds: z
+    .int()
+    .min(10)
+    .max(3600)
+    .default(600)
+    .describe('How long a person may take at a provider and on the confirmation page, together'),
   sites: z.array(siteSchema).default([]),
 });
 

@@ -97,6 +97,7 @@ export function registerLinking(
       kind: begun.kind,
       provider: name,
       fresh: begun.fresh,
+      seconds: config.sign_in_seconds,
     });
     const address = await providers.addressOf(provider, transit, begun.fresh);
     return reply.header('cache-control', 'no-store').redirect(address.href, 303);
@@ -205,7 +206,7 @@ export function registerLinking(
     const waiting = session && (await findConfirmation(sql, ticket, session.idHash, false));
     const provider = waiting && providers.find(site.name, 'external', waiting.provider);
     if (session === undefined || waiting === undefined || provider === undefined)
-      return reply.redirect(`/${site.name}`, 303);
+      return reply.redirect(`/${site.name}?done=late`, 303);
     const body = linkConfirmation(site, csrf, ticket, {
       username: session.username,
       providerTitle: provider.title ?? provider.name,
@@ -223,8 +224,8 @@ export function registerLinking(
     const done = await database.transaction<string, IdentityTables>(async (tx) => {
       const waiting = await findConfirmation(tx, form.get('ticket') ?? '', session.idHash, true);
       const provider = waiting && providers.find(site.name, 'external', waiting.provider);
-      if (waiting === undefined || provider === undefined || form.get('decision') !== 'link')
-        return 'nothing';
+      if (waiting === undefined || provider === undefined) return 'late';
+      if (form.get('decision') !== 'link') return 'nothing';
       const seen = {
         issuer: provider.issuer,
         subject: waiting.subject,
@@ -264,6 +265,7 @@ const NOTICES = new Map([
   ['linked', 'Linked. Services of the site learn of it at once.'],
   ['unlinked', 'Unlinked. Services of the site learn of it at once.'],
   ['nothing', 'Nothing was changed.'],
+  ['late', 'That took too long, or it was answered already. Nothing was changed. Begin again.'],
 ]);
 
 /** What went wrong, for a person. */

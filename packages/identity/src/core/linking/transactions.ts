@@ -5,8 +5,6 @@ import type { IdentityTables } from '../../db/schema.ts';
 import { hashSecret, newSecret } from '../hashes.ts';
 import type { PersonSeen, ProviderKind, Transit } from './site-providers.ts';
 
-const LIFETIME_MILLISECONDS = 10 * 60_000;
-
 /** A way to a provider and back, bound to the browser that began it. */
 export type LinkingTransaction = Selectable<IdentityTables['identity.linking_transactions']>;
 
@@ -19,6 +17,7 @@ export async function beginTransaction(
     kind: ProviderKind;
     provider: string;
     fresh: boolean;
+    seconds: number;
   },
 ): Promise<Transit> {
   const transit = { state: newSecret(), nonce: newSecret(), verifier: newSecret() };
@@ -36,7 +35,7 @@ export async function beginTransaction(
       fresh: begun.fresh,
       subject: null,
       display_name: null,
-      expires_at: new Date(Date.now() + LIFETIME_MILLISECONDS),
+      expires_at: new Date(Date.now() + begun.seconds * 1000),
     })
     .execute();
   return transit;
