@@ -47,8 +47,12 @@ export interface TestSite {
   readonly agent: Agent;
   /** Starts another instance; `config` goes over the defaults. */
   startDoor(site: string, config?: Record<string, unknown>): Promise<TestDoor>;
-  /** An instance in a process of its own, to be killed. */
-  prepareProcess(site: string, config?: Record<string, unknown>): Promise<TestProcess>;
+  /** An instance in a process of its own, to be killed; `settings` are those of the process. */
+  prepareProcess(
+    site: string,
+    config?: Record<string, unknown>,
+    settings?: Record<string, unknown>,
+  ): Promise<TestProcess>;
   /** An HTTPS server of the test's own, whose origin the doors may reach. */
   startServer(listener: Parameters<typeof createServer>[1]): Promise<string>;
   stop(): Promise<void>;
@@ -65,9 +69,9 @@ export interface TestProcess {
 
 const EVERYTHING = 'storage.read:/ storage.modify:/';
 
-/** A certificate authority, an issuer and a database for the doors of one test file. */
-export async function startTestSite(): Promise<TestSite> {
-  const folder = mkdtempSync(join(tmpdir(), 'weft-door-'));
+/** A certificate authority, an issuer and a database for the doors of one test file, all of it below `parent`. */
+export async function startTestSite(parent = tmpdir()): Promise<TestSite> {
+  const folder = mkdtempSync(join(parent, 'weft-door-'));
   const database = await startTestDatabase();
   const authority = await ensureAuthority(join(folder, 'pki'));
   const tls = await authority.ensureServerCertificate('test', {
@@ -143,10 +147,14 @@ export async function startTestSite(): Promise<TestSite> {
     return describeDoor(door.url, door.root);
   }
 
-  async function prepareProcess(site: string, overrides: Record<string, unknown> = {}): Promise<TestProcess> {
+  async function prepareProcess(
+    site: string,
+    overrides: Record<string, unknown> = {},
+    settingOverrides: Record<string, unknown> = {},
+  ): Promise<TestProcess> {
     const { url, root, settings, config } = prepareDoor(site, overrides);
     const file = join(folder, `${site}.json`);
-    writeFileSync(file, JSON.stringify({ settings, config }));
+    writeFileSync(file, JSON.stringify({ settings: { ...settings, ...settingOverrides }, config }));
     let child: ChildProcess | undefined;
     return {
       door: await describeDoor(url, root),
