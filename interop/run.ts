@@ -23,6 +23,7 @@ for (const file of globSync('*/peer.ts', { cwd: import.meta.dirname })
 const chosen = peers.filter(
   (peer) => names.length === 0 || names.some((name) => peer.name === name || peer.components.includes(name)),
 );
+chosen.sort((one, other) => Number(one.last ?? false) - Number(other.last ?? false));
 if (chosen.length === 0) {
   console.error(`interop: no peer ${names.join(', ')}. Peers: ${peers.map(({ name }) => name).join(', ')}.`);
   process.exit(64);

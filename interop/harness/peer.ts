@@ -17,6 +17,8 @@ export interface Peer {
   readonly name: string;
   /** What it proves; `npm run interop -- storage` runs every peer of storage. */
   readonly components: readonly string[];
+  /** Runs after all others, because it looks at what they left. */
+  readonly last?: boolean;
   /** Makes the program available. Throws `PeerUnavailable` with what was tried when it cannot be had. */
   install(tools: Tools): Promise<void>;
   /** A minute at most; runs in CI. */

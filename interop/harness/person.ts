@@ -3,6 +3,8 @@ import { request } from 'node:https';
 /** Somebody at a browser: keeps cookies, follows redirects of one origin, fills the one form of a page. No scripts. */
 export interface Person {
   get(url: string): Promise<Seen>;
+  /** Name to value, of all sites. */
+  readonly cookies: ReadonlyMap<string, string>;
   /** Submits the form of the page seen last with these fields filled in. */
   submit(fields: Readonly<Record<string, string>>): Promise<Seen>;
 }
@@ -41,6 +43,7 @@ export function createPerson({ ca, origins }: PersonOptions): Person {
   }
 
   return {
+    cookies,
     get: (url) => open('GET', new URL(url)),
     async submit(fields) {
       const action = /<form method="post" action="([^"]+)"/.exec(page?.text ?? '')?.[1];

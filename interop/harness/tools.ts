@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { PeerUnavailable } from './peer.ts';
+import { createWitness, type Witness } from './witness.ts';
 
 export interface Output {
   readonly code: number;
@@ -18,6 +19,8 @@ export interface RunOptions {
 
 /** Runs programs and installs them from the system's and Python's packages. */
 export interface Tools {
+  /** Credentials in the outputs of everything that ran. */
+  readonly witness: Witness;
   /** Folder that stays between runs: virtual environments, downloads. */
   readonly cache: string;
   run(command: string, args: readonly string[], options?: RunOptions): Promise<Output>;
@@ -35,6 +38,14 @@ export interface Tools {
 
 export function createTools(cache: string): Tools {
   mkdirSync(cache, { recursive: true });
+  const witness = createWitness();
+
+  const run: Tools['run'] = async (command, args, options) => {
+    const output = await runProgram(command, args, options);
+    witness.read(output.stdout);
+    witness.read(output.stderr);
+    return output;
+  };
 
   const succeed: Tools['succeed'] = async (command, args, options) => {
     const output = await run(command, args, options);
@@ -62,6 +73,7 @@ export function createTools(cache: string): Tools {
   };
 
   return {
+    witness,
     cache,
     run,
     succeed,
@@ -105,7 +117,7 @@ function lastLine(text: string): string {
   return text.trim().split('\n').at(-1) ?? '';
 }
 
-function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<Output> {
+function runProgram(command: string, args: readonly string[], options: RunOptions = {}): Promise<Output> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       cwd: options.cwd,

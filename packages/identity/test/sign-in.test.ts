@@ -1,5 +1,6 @@
 import type { GuardedFetch } from '@weft/kernel/http';
 import { decodeJwt } from 'jose';
+import { sql } from 'kysely';
 import * as openid from 'openid-client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTestBrowser } from './browser.ts';
@@ -212,6 +213,17 @@ describe('the sign-in page', () => {
       expect(page.status).toBe(401);
       expect(page.text).toContain('The user name or the password is wrong.');
     }
+  });
+
+  it('keeps no password that was typed into the field of the name', async () => {
+    const browser = createTestBrowser(provider.fetch);
+    await browser.signIn(await start(), 'correct horse battery', 'correct horse battery');
+    const { rows } = await sql<{ row: string }>`select audit::text as row from identity.audit`.execute(
+      provider.context.database.sql,
+    );
+    const audit = rows.map(({ row }) => row).join('\n');
+    expect(audit).toContain('unknown-name');
+    expect(audit).not.toContain('correct horse battery');
   });
 
   it('takes no form that is not its own (login CSRF), and no planted session', async () => {

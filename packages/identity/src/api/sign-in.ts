@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { recordAudit } from '../core/audit.ts';
 import { createFailureLimit } from '../core/failure-limit.ts';
 import type { Realm } from '../core/realm.ts';
-import { signIn } from '../core/users.ts';
+import { isUsername, signIn } from '../core/users.ts';
 import type { IdentityTables } from '../db/schema.ts';
 import { openBrowser, requireOwnForm } from './browser.ts';
 import { formOf, originOf } from './oauth-dialect.ts';
@@ -63,12 +63,16 @@ export function registerSignIn(app: FastifyInstance, realm: Realm): void {
     username: string,
     decision: 'granted' | 'refused',
   ): Promise<void> {
-    await recordAudit(realm.database.withTables<IdentityTables>(), {
+    const sql = realm.database.withTables<IdentityTables>();
+    // People type their password into the wrong field; a name that nobody has is kept nowhere.
+    const known = await isUsername(sql, realm.name, username);
+    await recordAudit(sql, {
       realm: realm.name,
-      actor: username,
+      actor: known ? username : 'unknown',
       action: 'sign-in',
-      object: username,
+      object: known ? username : 'unknown',
       decision,
+      ...(known ? {} : { reason: 'unknown-name' }),
       origin: originOf(request),
     });
   }

@@ -79,3 +79,13 @@ export async function signIn(
     .executeTakeFirst();
   return (await passwordMatches(password, row?.password_hash ?? undefined)) ? row && userOf(row) : undefined;
 }
+
+export async function isUsername(sql: Sql<IdentityTables>, realm: string, name: string): Promise<boolean> {
+  const row = await sql
+    .selectFrom('identity.users')
+    .select('subject')
+    .where('realm', '=', realm)
+    .where('username', '=', name)
+    .executeTakeFirst();
+  return row !== undefined;
+}

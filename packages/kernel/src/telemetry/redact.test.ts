@@ -17,6 +17,7 @@ const lines: readonly [name: string, line: string][] = [
   ['a client secret', 'client_id=a&client_secret=CREDENTIAL'],
   ['a token to be exchanged', 'subject_token=CREDENTIAL'],
   ['an API key in a query', 'GET /api/v1/user?apikey=CREDENTIAL HTTP/1.1'],
+  ['an API key in a path', 'GET /api/v1/target/hpc/validate_apikey/CREDENTIAL'],
   ['an API key in JSON', '{"apikey":"CREDENTIAL"}'],
   ['a header with an API key', 'x-api-key: CREDENTIAL'],
   ['a password', '{"password":"CREDENTIAL"}'],

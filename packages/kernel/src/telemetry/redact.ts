@@ -5,6 +5,8 @@
 const CREDENTIALS: readonly [RegExp, string][] = [
   // JWTs wherever they stand; the header segment always begins with {" in base64url.
   [/\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*/g, '***'],
+  // Macaroons: the first packet is `00..location `; the second form begins with the byte 2 and the type 1.
+  [/\bMDA[w-z0-5][A-Za-z0-9_/+-]{40,}|\bAgE[A-Za-z0-9_/+-]{60,}/g, '***'],
   [/\b(Bearer|Basic|DPoP)\s+[A-Za-z0-9._~+/=-]{8,}/gi, '$1 ***'],
   // Header-like and JSON-like pairs: "authorization":"…", x-rucio-auth-token: …
   [
@@ -15,6 +17,8 @@ const CREDENTIALS: readonly [RegExp, string][] = [
     /\b(access_token|refresh_token|id_token|client_secret|password|passwd|apikey|api_key|code_verifier|device_code|subject_token|authz|secret)(\\?["']?\s*[:=]\s*\\?["']?)[^"'\\\s&,;}]+/gi,
     '$1$2***',
   ],
+  // ALISE has the key in the path.
+  [/(\/validate_apikey\/)[^/?\s"'\\]+/g, '$1***'],
   // Pre-signed URLs of S3, GCS and Azure, and user:password@host.
   [/\b(X-Amz-Signature|X-Amz-Credential|X-Goog-Signature|Signature|sig)=[^&\s"'\\]+/g, '$1=***'],
   [/(\w+:\/\/[^\s/:@"']+):[^\s/@"']+@/g, '$1:***@'],
