@@ -80,4 +80,15 @@ describe('a log', () => {
     expect(written).not.toMatch(/abcdefgh|hunter22/);
     expect(written).toContain('apikey=***');
   });
+
+  it('does not tell a macaroon, wherever it stands', () => {
+    const first = Buffer.from(
+      '0023location https://127.0.0.11:8081\n0020identifier abc.1.AAAAAAAAAAAA\n',
+    ).toString('base64url');
+    const second = Buffer.concat([Buffer.from([2, 1, 23]), Buffer.from('https://127.0.0.11:8081'.repeat(3))]);
+    for (const text of [first, second.toString('base64url')]) {
+      expect(redactText(`refused ${text} of alice`)).toBe('refused *** of alice');
+      expect(redactText(`{"macaroon":"${text}"}`)).toBe('{"macaroon":"***"}');
+    }
+  });
 });

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Principal } from '@weft/kernel/auth';
+import type { Caller } from '../core/caller.ts';
 import type { Door } from '../core/door.ts';
 import type { ResourcePath } from '../core/resource-path.ts';
 
@@ -9,7 +9,7 @@ export interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly target: ResourcePath;
-  readonly caller: Principal;
+  readonly caller: Caller;
 }
 
 export type Handler = (exchange: Exchange) => Promise<void>;

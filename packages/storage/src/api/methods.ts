@@ -3,6 +3,7 @@ export const METHODS = [
   'OPTIONS',
   'GET',
   'HEAD',
+  'POST',
   'PUT',
   'DELETE',
   'MKCOL',

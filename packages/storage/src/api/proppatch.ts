@@ -12,7 +12,7 @@ import { childOf, childrenOf, DAV, parseXml, printXml, readBody } from './xml.ts
 export const proppatch: Handler = async (exchange) => {
   const { door, request, target, caller } = exchange;
   const place = door.areas.locate(target.segments);
-  authorise(caller, 'overwrite', place, { collection: target.collection });
+  authorise(caller, 'update-metadata', place, { collection: target.collection });
   const facts = await place.area.files.stat(place.inner);
   acceptBody(exchange);
   const changes = readChanges(await readBody(request));

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { WeftError } from '@weft/kernel/errors';
-import { authorise, mayDo } from '../core/authorise.ts';
+import { authorise, authoriseBytes, mayDo } from '../core/authorise.ts';
 import { statedDigests } from '../core/checksums/stated-digests.ts';
 import { statIfThere, upload } from '../core/upload.ts';
 import { evaluateConditions } from './conditions.ts';
@@ -33,6 +33,7 @@ export const put: Handler = async (exchange) => {
     header(request, 'content-length'),
     header(request, 'transfer-encoding'),
   );
+  authoriseBytes(caller, expectedBytes ?? 0);
   const expected = statedDigests((name) => header(request, name));
   const modified = modificationTime(header(request, 'x-oc-mtime'));
   const stopWatching = watchForSilence(request);
@@ -43,6 +44,7 @@ export const put: Handler = async (exchange) => {
     algorithms: wanted ? [wanted.algorithm] : [],
     replace: header(request, 'if-none-match') !== '*' && mayDo(caller, 'overwrite', target.segments),
     ...(modified ? { modified } : {}),
+    onProgress: (bytes) => authoriseBytes(caller, bytes),
     onAccepted: () => acceptBody(exchange),
   })
     .catch((error: unknown) => {

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
 import { describeError, WeftError } from '@weft/kernel/errors';
-import { authorise } from '../core/authorise.ts';
+import { authorise, authoriseBytes } from '../core/authorise.ts';
 import { formatFailure, formatMarker, SUCCESS } from '../core/third-party-copy/markers.ts';
 import { type CopyOptions, openSource, pull } from '../core/third-party-copy/pull.ts';
 import { push, refuseExistingTarget } from '../core/third-party-copy/push.ts';
@@ -185,7 +185,7 @@ function takeTurn({ door, response }: { door: Exchange['door']; response: Server
   };
 }
 
-function readOptions({ door, request }: Exchange, silence: Silence): CopyOptions {
+function readOptions({ door, request, caller }: Exchange, silence: Silence): CopyOptions {
   const credential = header(request, 'credential')?.toLowerCase();
   if (credential !== undefined && credential !== 'none') {
     throw new WeftError(
@@ -210,7 +210,10 @@ function readOptions({ door, request }: Exchange, silence: Silence): CopyOptions
     requireChecksum:
       verification === undefined ? door.config.third_party_copy.require_checksum : verification === 'true',
     signal: silence.signal,
-    onProgress: (bytes) => silence.touch(bytes),
+    onProgress: (bytes) => {
+      authoriseBytes(caller, bytes);
+      silence.touch(bytes);
+    },
   };
 }
 

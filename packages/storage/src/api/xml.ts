@@ -22,15 +22,15 @@ const MAXIMUM_BYTES = 1024 * 1024;
 const MAXIMUM_DEPTH = 64;
 const MAXIMUM_ELEMENTS = 10_000;
 
-/** Reads a request body as text, at most 1 MiB. @throws {WeftError} `too-large`. */
-export async function readBody(request: IncomingMessage): Promise<Buffer> {
+/** Reads a request body whole, at most 1 MiB unless said otherwise. @throws {WeftError} `too-large`. */
+export async function readBody(request: IncomingMessage, maximumBytes = MAXIMUM_BYTES): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   const iterator = request.iterator({ destroyOnReturn: false });
   for await (const chunk of iterator) {
     bytes += chunk.length;
-    if (bytes > MAXIMUM_BYTES)
-      throw new WeftError('too-large', 'body-too-large', 'The body is larger than 1 MiB.');
+    if (bytes > maximumBytes)
+      throw new WeftError('too-large', 'body-too-large', `The body is larger than ${maximumBytes} bytes.`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
