@@ -4,12 +4,25 @@ import { withFileErrors } from '../files/file-errors.ts';
 import type { FileFacts } from '../files/types.ts';
 import type { OpenDescriptor } from './remote-files.ts';
 
-/** Duplicates what another process has open into this one; nothing where the kernel refuses. */
-export type Adopt = (pid: number, descriptor: number, facts: FileFacts) => OpenDescriptor | undefined;
+/** Duplicates what another process has open into this one. */
+export interface Adopter {
+  /** Nothing when it is not the regular file that `facts` speak of, or where the kernel refuses. */
+  adopt(descriptor: number, facts: FileFacts): OpenDescriptor | undefined;
+  /** When the process is gone. */
+  close(): void;
+}
+
+/**
+ * For one process, which must still be a child that nobody has waited for: its number cannot have been given to another
+ * one then, and what is opened for it stands for it alone from there on.
+ */
+export type AdoptFrom = (pid: number) => Adopter;
 
 /** Linux's numbers, the same on every architecture (syscalls added after 2011). */
 const SYS_PIDFD_OPEN = 434;
 const SYS_PIDFD_GETFD = 438;
+
+const NOTHING: Adopter = { adopt: () => undefined, close: () => undefined };
 
 /**
  * Content of a GET then goes from the disk to the connection without passing through the worker, which saves almost half
@@ -19,23 +32,32 @@ const SYS_PIDFD_GETFD = 438;
  *
  * Node has no call for this; without the optional package `koffi`, or the capability SYS_PTRACE, nothing is adopted.
  */
-export async function loadAdopt(): Promise<Adopt> {
+export async function loadAdopt(): Promise<AdoptFrom> {
   const syscall = await loadSyscall();
-  if (!syscall) return () => undefined;
-  return (pid, descriptor, facts) => {
-    const process = syscall(SYS_PIDFD_OPEN, pid, 0, 0);
-    if (process < 0) return undefined;
-    const own = syscall(SYS_PIDFD_GETFD, process, descriptor, 0);
-    closeSync(process);
-    if (own < 0) return undefined;
-    const stats = fstatSync(own, { bigint: true });
-    if (!stats.isFile() || stats.ino !== facts.inode) {
-      closeSync(own);
-      return undefined;
-    }
+  if (!syscall) return () => NOTHING;
+  return (pid) => {
+    let process: number | undefined = syscall(SYS_PIDFD_OPEN, pid, 0, 0);
+    if (process < 0) return NOTHING;
     return {
-      read: (buffer, position) => withFileErrors(() => readAt(own, buffer, position)),
-      close: () => closeDescriptor(own),
+      adopt(descriptor, facts) {
+        if (process === undefined) return undefined;
+        const own = syscall(SYS_PIDFD_GETFD, process, descriptor, 0);
+        if (own < 0) return undefined;
+        const stats = fstatSync(own, { bigint: true });
+        // A pipe or a socket would never end, a device has no size; the worker may be anybody's.
+        if (!stats.isFile() || stats.ino !== facts.inode) {
+          closeSync(own);
+          return undefined;
+        }
+        return {
+          read: (buffer, position) => withFileErrors(() => readAt(own, buffer, position)),
+          close: () => closeDescriptor(own),
+        };
+      },
+      close() {
+        if (process !== undefined) closeSync(process);
+        process = undefined;
+      },
     };
   };
 }

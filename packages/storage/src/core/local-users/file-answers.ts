@@ -1,13 +1,18 @@
 import { WeftError } from '@weft/kernel/errors';
 import { z } from 'zod';
 import type { FileFacts } from '../files/types.ts';
+import { isWithin, type Segments } from '../segments.ts';
 import { FAILURE_KINDS, type Failure } from './file-calls.ts';
 
 /**
  * What a worker may answer. It runs as a user who may have taken it over, and is believed nothing that is not of this
  * shape (brief teapot 7). The worker itself trusts the service, and starts sooner without these.
  */
-const pathSchema = z.array(z.string()).readonly();
+const nameSchema = z
+  .string()
+  .max(255)
+  .refine((name) => isName(name), 'is no name of a file');
+const pathSchema = z.array(nameSchema).readonly();
 const handleSchema = z.int().nonnegative();
 
 export const readyMessage = z.strictObject({ ready: z.literal(true) });
@@ -46,11 +51,20 @@ export const results = {
   facts: factsSchema,
   handle: z.strictObject({ handle: handleSchema }),
   openFile: z.strictObject({ handle: handleSchema, descriptor: z.int().nonnegative(), facts: factsSchema }),
-  batch: z.array(z.strictObject({ name: z.string(), facts: factsSchema })).nullable(),
-  paths: z.array(pathSchema),
-  failures: z.array(z.strictObject({ path: pathSchema, failure: failureSchema })),
-  space: z.strictObject({ usedBytes: z.number(), availableBytes: z.number() }),
+  batch: z.array(z.strictObject({ name: nameSchema, facts: factsSchema })).nullable(),
+  /** Collections on the way to a path: they go into events, which are about what was asked for and nothing else. */
+  madeFor: (target: Segments) => z.array(pathSchema.refine((path) => isWithin(path, target))),
+  failuresBelow: (target: Segments) =>
+    z.array(
+      z.strictObject({ path: pathSchema.refine((path) => isWithin(target, path)), failure: failureSchema }),
+    ),
+  space: z.strictObject({ usedBytes: z.number().nonnegative(), availableBytes: z.number().nonnegative() }),
 };
+
+/** What a directory can hold: printed into hrefs, a slash would lead elsewhere. */
+function isName(name: string): boolean {
+  return name !== '' && name !== '.' && name !== '..' && !name.includes('/') && !name.includes('\0');
+}
 
 export function toError({ kind, code, message }: Failure): Error {
   return kind === 'unexpected'

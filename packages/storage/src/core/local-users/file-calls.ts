@@ -2,9 +2,12 @@ import { WeftError } from '@weft/kernel/errors';
 import type { Durability } from '../files/staged-file.ts';
 import type { FileFacts } from '../files/types.ts';
 import type { Segments } from '../resource-path.ts';
+import type { WorkerIdentity } from './privileges.ts';
 
 /** What a worker is told first. */
 export interface WorkerSettings {
+  /** Whom it must run as; it ends when it finds itself to be anybody else. */
+  readonly identity: WorkerIdentity;
   readonly areas: readonly {
     readonly name: string;
     readonly root: string;
@@ -35,6 +38,8 @@ export type FileCall =
       readonly modified?: number;
     }
   | { readonly call: 'discard'; readonly staged: number }
+  /** Whether the worker answers at all. */
+  | { readonly call: 'ping' }
   | {
       readonly call: 'move';
       readonly area: string;

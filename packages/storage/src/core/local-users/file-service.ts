@@ -1,4 +1,3 @@
-import { WeftError } from '@weft/kernel/errors';
 import type { AreaFiles, ListedFile, OpenFile, StagedFile } from '../files/types.ts';
 import { type FileCall, printFacts, printFailure } from './file-calls.ts';
 
@@ -10,23 +9,17 @@ export type FileService = (
 
 const NOTHING = { result: null };
 
-export function createFileService(areas: ReadonlyMap<string, AreaFiles>): FileService {
+export function createFileService(areaOf: (name: string) => Promise<AreaFiles>): FileService {
   const files = createHandles<OpenFile>();
   const listings = createHandles<AsyncIterator<readonly ListedFile[]>>();
   const staged = createHandles<StagedFile>();
 
-  const areaOf = (name: string): AreaFiles => {
-    const area = areas.get(name);
-    if (!area) throw new WeftError('not-found', 'no-area', `There is no storage area ${name}.`);
-    return area;
-  };
-
   return async (request, body) => {
     switch (request.call) {
       case 'stat':
-        return { result: printFacts(await areaOf(request.area).stat(request.path)) };
+        return { result: printFacts(await (await areaOf(request.area)).stat(request.path)) };
       case 'open': {
-        const file = await areaOf(request.area).open(request.path);
+        const file = await (await areaOf(request.area)).open(request.path);
         const { descriptor = 0 } = file;
         return { result: { handle: files.add(file), descriptor, facts: printFacts(file.facts) } };
       }
@@ -41,7 +34,7 @@ export function createFileService(areas: ReadonlyMap<string, AreaFiles>): FileSe
         await files.take(request.file).close();
         return NOTHING;
       case 'list': {
-        const listing = areaOf(request.area).list(request.path)[Symbol.asyncIterator]();
+        const listing = (await areaOf(request.area)).list(request.path)[Symbol.asyncIterator]();
         return { result: { handle: listings.add(listing) } };
       }
       case 'next': {
@@ -53,7 +46,7 @@ export function createFileService(areas: ReadonlyMap<string, AreaFiles>): FileSe
         await listings.take(request.listing).return?.();
         return NOTHING;
       case 'stage':
-        return { result: { handle: staged.add(await areaOf(request.area).stage()) } };
+        return { result: { handle: staged.add(await (await areaOf(request.area)).stage()) } };
       case 'write':
         await staged.get(request.staged).write(body, request.position);
         return NOTHING;
@@ -68,24 +61,26 @@ export function createFileService(areas: ReadonlyMap<string, AreaFiles>): FileSe
         await staged.take(request.staged).discard();
         return NOTHING;
       case 'makeCollection':
-        await areaOf(request.area).makeCollection(request.path);
+        await (await areaOf(request.area)).makeCollection(request.path);
         return NOTHING;
       case 'makeCollections':
-        return { result: await areaOf(request.area).makeCollections(request.path) };
+        return { result: await (await areaOf(request.area)).makeCollections(request.path) };
       case 'remove': {
-        const failures = await areaOf(request.area).remove(request.path);
+        const failures = await (await areaOf(request.area)).remove(request.path);
         return { result: failures.map(({ path, error }) => ({ path, failure: printFailure(error) })) };
       }
       case 'move':
-        await areaOf(request.area).move(request.from, request.to, { replace: request.replace });
+        await (await areaOf(request.area)).move(request.from, request.to, { replace: request.replace });
         return NOTHING;
       case 'copy': {
         const { replace, shallow } = request;
-        await areaOf(request.area).copy(request.from, request.to, { replace, shallow });
+        await (await areaOf(request.area)).copy(request.from, request.to, { replace, shallow });
         return NOTHING;
       }
+      case 'ping':
+        return NOTHING;
       case 'space':
-        return { result: await areaOf(request.area).space() };
+        return { result: await (await areaOf(request.area)).space() };
     }
   };
 }

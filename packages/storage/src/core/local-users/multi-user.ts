@@ -54,6 +54,7 @@ export async function createMultiUser(
     idleSeconds: rules.idle_seconds,
     log,
     settingsOf: (account) => ({
+      identity: { uid: account.uid, gid: account.gid, groups: account.groups },
       areas: config.areas.map((area) => ({
         name: area.name,
         root: rootOf(area, account),

@@ -52,9 +52,9 @@ export function remoteFiles(worker: FileCaller, area: string): AreaFiles {
     makeCollection: async (path) => {
       await ask({ call: 'makeCollection', area, path }, results.nothing);
     },
-    makeCollections: (path) => ask({ call: 'makeCollections', area, path }, results.paths),
+    makeCollections: (path) => ask({ call: 'makeCollections', area, path }, results.madeFor(path)),
     remove: async (path) => {
-      const failures = await ask({ call: 'remove', area, path }, results.failures);
+      const failures = await ask({ call: 'remove', area, path }, results.failuresBelow(path));
       return failures.map((one) => ({ path: one.path, error: toError(one.failure) }));
     },
     move: async (from, to, { replace }) => {
@@ -83,8 +83,8 @@ function openFile(
       : async (buffer, position) => {
           const request: FileCall = { call: 'read', file, bytes: buffer.length, position };
           const { body } = await worker.call(request, results.nothing);
-          buffer.set(body.subarray(0, buffer.length));
-          return Math.min(body.length, buffer.length);
+          buffer.set(body);
+          return body.length;
         },
     refresh: async () => (await worker.call({ call: 'refresh', file }, results.facts)).result,
     close: async () => {

@@ -1,9 +1,11 @@
 import { createLogger } from '@weft/kernel/telemetry';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Account } from './accounts.ts';
+import { PrivilegeError, requireUnprivileged } from './privileges.ts';
 import { createWorkerPool, type WorkerPool } from './worker-pool.ts';
-import { PrivilegeError, requireUnprivileged, type WorkerProcess } from './worker-process.ts';
+import type { WorkerProcess } from './worker-process.ts';
 
+const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 const log = createLogger({ name: 'test', level: 'silent' });
 const accountOf = (uid: number): Account => ({ name: `u${uid}`, uid, gid: uid, home: '/', groups: [uid] });
 
@@ -12,18 +14,25 @@ describe('the life of workers', () => {
   let started: number[];
   let stopped: number[];
   let crash: Map<number, () => void>;
+  let running: number;
+  let mostRunning: number;
 
-  function open(maximum: number): void {
+  function open(maximum: number, startMilliseconds = 0): void {
     pool = createWorkerPool({
       maximum,
       idleSeconds: 10,
       log,
-      settingsOf: () => ({ areas: [] }),
+      maximumStarting: 2,
+      settingsOf: (identity) => ({ identity, areas: [] }),
       start: async ({ uid }) => {
         started.push(uid);
+        running += 1;
+        mostRunning = Math.max(mostRunning, running);
+        if (startMilliseconds > 0) await sleep(startMilliseconds);
+        running -= 1;
         let end: () => void = () => undefined;
-        const ended = new Promise<void>((resolve) => {
-          end = resolve;
+        const ended = new Promise<string>((resolve) => {
+          end = () => resolve('');
         });
         crash.set(uid, end);
         const worker: WorkerProcess = {
@@ -46,6 +55,8 @@ describe('the life of workers', () => {
     started = [];
     stopped = [];
     crash = new Map();
+    running = 0;
+    mostRunning = 0;
   });
   afterEach(async () => {
     await pool.close();
@@ -98,6 +109,54 @@ describe('the life of workers', () => {
     await pool.use(accountOf(1), async () => undefined);
     expect(started).toEqual([1, 2, 1]);
   });
+
+  it('starts a few at a time, and the others in their turn', async () => {
+    open(100, 50);
+    const all = Promise.all(
+      Array.from({ length: 20 }, (_, uid) => pool.use(accountOf(uid), async () => undefined)),
+    );
+    await vi.advanceTimersByTimeAsync(20_000);
+    await all;
+    expect(started).toHaveLength(20);
+    expect(mostRunning).toBe(2);
+  });
+
+  it('refuses those whose turn does not come in time, and holds it against nobody', async () => {
+    open(100, 20_000);
+    const uses = [1, 2, 3, 4, 5].map((uid) => pool.use(accountOf(uid), async () => undefined));
+    const settled = Promise.allSettled(uses);
+    await vi.advanceTimersByTimeAsync(60_000);
+    const refused = (await settled).flatMap((one) => (one.status === 'rejected' ? [one.reason.code] : []));
+    expect(refused).toEqual(['too-busy']);
+    const again = pool.use(accountOf(5), async () => undefined);
+    await vi.advanceTimersByTimeAsync(20_000);
+    await again;
+  });
+
+  it('gives a user whose groups have changed another worker, and lets running requests end with the first', async () => {
+    open(10);
+    let finish: () => void = () => undefined;
+    const busy = pool.use(accountOf(1), () => new Promise<void>((resolve) => (finish = resolve)));
+    await vi.advanceTimersByTimeAsync(1);
+    await pool.use({ ...accountOf(1), groups: [1, 7] }, async () => undefined);
+    expect(started).toEqual([1, 1]);
+    expect(stopped).toEqual([]);
+    finish();
+    await busy;
+    await vi.advanceTimersByTimeAsync(1);
+    expect(stopped).toEqual([1]);
+    expect(pool.count()).toEqual({ running: 1, busy: 0 });
+  });
+
+  it('bounds how many requests wait for one start', async () => {
+    open(10, 1000);
+    const outcomes = Promise.allSettled(
+      Array.from({ length: 1001 }, () => pool.use(accountOf(1), async () => undefined)),
+    );
+    await vi.advanceTimersByTimeAsync(2000);
+    const refused = (await outcomes).filter(({ status }) => status === 'rejected');
+    expect(refused).toHaveLength(1);
+  });
 });
 
 describe('what the kernel says about a worker', () => {
@@ -124,6 +183,8 @@ describe('what the kernel says about a worker', () => {
   it.each([
     ['a user id', { Uid: '1001\t1001\t0\t1001' }],
     ['another group', { Groups: '0 100 1001' }],
+    ['a group too few', { Groups: '1001' }],
+    ['a capability to inherit', { CapInh: '0000000000000080' }],
     ['a capability', { CapEff: '00000000000800e0' }],
     ['a way to privileges', { NoNewPrivs: '0' }],
   ])('is refused for %s', (_, changes) => {

@@ -1,7 +1,9 @@
+import { availableParallelism } from 'node:os';
 import { describeError, WeftError } from '@weft/kernel/errors';
 import type { Logger } from '@weft/kernel/telemetry';
 import type { Account } from './accounts.ts';
 import type { WorkerSettings } from './file-calls.ts';
+import { createTurns } from './turns.ts';
 import { startWorker, type WorkerProcess } from './worker-process.ts';
 
 export interface WorkerPoolOptions {
@@ -9,6 +11,8 @@ export interface WorkerPoolOptions {
   readonly idleSeconds: number;
   readonly settingsOf: (account: Account) => WorkerSettings;
   readonly log: Logger;
+  /** Starts at once; others wait, because all together would take longer than any of them may. Default: two a core. */
+  readonly maximumStarting?: number;
   /** For tests of the life cycle. */
   readonly start?: (account: Account, settings: WorkerSettings) => Promise<WorkerProcess>;
 }
@@ -26,6 +30,9 @@ interface Slot {
   readonly worker: Promise<WorkerProcess>;
   users: number;
   lastUsed: number;
+  started: boolean;
+  /** No new requests: another worker has taken its place, and it is stopped when the last one ends. */
+  replaced: boolean;
 }
 
 /** How often an account's workers ended on their own, and until when no other is started. */
@@ -39,21 +46,38 @@ const CRASH_WINDOW_MILLISECONDS = 60_000;
 const MAXIMUM_CRASHES = 5;
 const FIRST_BACK_OFF_MILLISECONDS = 200;
 const MAXIMUM_BACK_OFF_MILLISECONDS = 10_000;
+/** Requests of one user that may wait for the start, and how long all of them wait for a turn. */
+const MAXIMUM_WAITING = 1_000;
+const TURN_MILLISECONDS = 30_000;
+
+/** A worker keeps the user, the groups and the folders that it was started with. */
+function isSame(one: Account, other: Account): boolean {
+  const facts = ({ uid, gid, home, groups }: Account) => JSON.stringify([uid, gid, home, groups]);
+  return facts(one) === facts(other);
+}
 
 /** The life of workers (brief teapot 3.2): on demand, one a user, stopped only when nothing uses them. */
 export function createWorkerPool(options: WorkerPoolOptions): WorkerPool {
-  const slots = new Map<number, Slot>();
-  const troubles = new Map<number, Trouble>();
+  const slots = new Map<string, Slot>();
+  const troubles = new Map<string, Trouble>();
   const stopping = new Set<Promise<void>>();
   const start = options.start ?? startWorker;
+  const turns = createTurns(options.maximumStarting ?? 2 * availableParallelism(), TURN_MILLISECONDS);
   let closed = false;
 
   /** Takes it out first, so that the next request starts another. */
   function retire(slot: Slot): void {
-    slots.delete(slot.account.uid);
+    if (slots.get(slot.account.name) === slot) slots.delete(slot.account.name);
     const stopped = slot.worker.then((worker) => worker.stop()).catch(() => undefined);
     stopping.add(stopped);
     void stopped.finally(() => stopping.delete(stopped));
+  }
+
+  /** The account has changed (its groups, most likely), and a running process cannot. */
+  function replace(slot: Slot): void {
+    slots.delete(slot.account.name);
+    slot.replaced = true;
+    if (slot.users === 0) retire(slot);
   }
 
   const idle = () =>
@@ -69,21 +93,31 @@ export function createWorkerPool(options: WorkerPoolOptions): WorkerPool {
     retire(longest);
   }
 
-  function noteCrash(uid: number): void {
+  function noteCrash(name: string): void {
     const now = Date.now();
-    const trouble = troubles.get(uid) ?? { crashes: [], blockedUntil: 0 };
+    const trouble = troubles.get(name) ?? { crashes: [], blockedUntil: 0 };
     trouble.crashes = [...trouble.crashes.filter((at) => now - at < CRASH_WINDOW_MILLISECONDS), now];
     const count = trouble.crashes.length;
     const backOff = Math.min(FIRST_BACK_OFF_MILLISECONDS * 2 ** (count - 1), MAXIMUM_BACK_OFF_MILLISECONDS);
     trouble.blockedUntil = now + (count >= MAXIMUM_CRASHES ? CRASH_WINDOW_MILLISECONDS : backOff);
-    troubles.set(uid, trouble);
+    troubles.set(name, trouble);
+    if (count >= MAXIMUM_CRASHES)
+      options.log.error(
+        { account: name, crashes: count },
+        'the worker of a user keeps failing; paused for a minute',
+      );
   }
 
   function acquire(account: Account): Slot {
-    const existing = slots.get(account.uid);
-    if (existing) return existing;
+    const existing = slots.get(account.name);
+    if (existing && isSame(existing.account, account)) {
+      if (!existing.started && existing.users >= MAXIMUM_WAITING)
+        throw new WeftError('unavailable', 'too-many-waiting', 'Too many requests wait; try again soon.');
+      return existing;
+    }
+    if (existing) replace(existing);
     if (closed) throw new WeftError('unavailable', 'stopping', 'The service is stopping.');
-    if ((troubles.get(account.uid)?.blockedUntil ?? 0) > Date.now())
+    if ((troubles.get(account.name)?.blockedUntil ?? 0) > Date.now())
       throw new WeftError(
         'unavailable',
         'worker-failing',
@@ -92,22 +126,28 @@ export function createWorkerPool(options: WorkerPoolOptions): WorkerPool {
     makeRoom();
     const slot: Slot = {
       account,
-      worker: start(account, options.settingsOf(account)),
+      worker: turns.take(() => start(account, options.settingsOf(account))),
       users: 0,
       lastUsed: Date.now(),
+      started: false,
+      replaced: false,
     };
-    slots.set(account.uid, slot);
+    slots.set(account.name, slot);
     slot.worker.then(
-      (worker) =>
-        worker.ended.then(() => {
-          if (slots.get(account.uid) !== slot) return;
-          slots.delete(account.uid);
-          noteCrash(account.uid);
-          options.log.warn({ account: account.name }, 'a worker has ended on its own');
-        }),
+      (worker) => {
+        slot.started = true;
+        return worker.ended.then((said) => {
+          if (slots.get(account.name) !== slot) return;
+          slots.delete(account.name);
+          noteCrash(account.name);
+          options.log.warn({ account: account.name, said }, 'a worker has ended on its own');
+        });
+      },
       (error: unknown) => {
-        if (slots.get(account.uid) === slot) slots.delete(account.uid);
-        noteCrash(account.uid);
+        if (slots.get(account.name) === slot) slots.delete(account.name);
+        // Its turn has not come: nothing is wrong with it.
+        if (error instanceof WeftError && error.code === 'too-busy') return;
+        noteCrash(account.name);
         options.log.error({ account: account.name, error: describeError(error) }, 'a worker did not start');
       },
     );
@@ -132,6 +172,7 @@ export function createWorkerPool(options: WorkerPoolOptions): WorkerPool {
       } finally {
         slot.users -= 1;
         slot.lastUsed = Date.now();
+        if (slot.replaced && slot.users === 0) retire(slot);
       }
     },
     count: () => ({

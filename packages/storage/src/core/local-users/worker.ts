@@ -2,13 +2,13 @@
  * The program that touches files in multi-user mode: it runs as one local user, has no privilege, no token, no key and no
  * way to the database, and does what it is told over the socket pair at descriptor 3. It ends when that closes.
  */
-import { mkdir } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { openLocalFiles } from '../files/local-files.ts';
-import type { AreaFiles } from '../files/types.ts';
 import { createChannel } from './channel.ts';
 import { type FileRequest, printFailure, type WorkerSettings } from './file-calls.ts';
 import { createFileService, type FileService } from './file-service.ts';
+import { requireUnprivileged } from './privileges.ts';
+import { openUserAreas } from './user-areas.ts';
 
 // Every mode is given explicitly, with the area's own umask taken away.
 process.umask(0);
@@ -19,25 +19,21 @@ socket.on('error', leave);
 
 let service: FileService | undefined;
 const channel = createChannel(socket, {
-  onViolation: (error) => {
-    process.stderr.write(`${error.message}\n`);
-    process.exit(1);
-  },
+  onViolation: abort,
   onMessage(head, body) {
     if (service) void serve(service, JSON.parse(head), body);
-    else void start(JSON.parse(head));
+    else start(JSON.parse(head));
   },
 });
 
-async function start(settings: WorkerSettings): Promise<void> {
-  const areas = new Map<string, AreaFiles>();
-  for (const { name, ...options } of settings.areas) {
-    await mkdir(options.root, { recursive: true, mode: 0o700 });
-    const files = await openLocalFiles({ ...options, stagingOwner: process.getuid?.() ?? 0 });
-    await files.sweep();
-    areas.set(name, files);
-  }
-  service = createFileService(areas);
+function abort(error: Error): never {
+  process.stderr.write(`${error.message}\n`);
+  process.exit(1);
+}
+
+function start(settings: WorkerSettings): void {
+  requireUnprivileged(readFileSync('/proc/self/status', 'utf8'), settings.identity);
+  service = createFileService(openUserAreas(settings));
   channel.send({ ready: true });
 }
 
