@@ -61,7 +61,31 @@ const thirdPartyCopySchema = z.strictObject({
     .boolean()
     .default(false)
     .describe('Fail a copy whose source tells no checksum, when the request does not say'),
+  minimum_bytes_per_second: z
+    .number()
+    .nonnegative()
+    .default(10_240)
+    .describe('Give up when less than this moves, on average over slow_seconds; 0: never'),
+  slow_seconds: z.number().positive().default(120).describe('Time over which the speed is judged'),
+  retry_seconds: z
+    .number()
+    .positive()
+    .default(1)
+    .describe(
+      'First pause before a source that is busy or cannot be reached is asked again, or a broken connection is taken up; doubled each time',
+    ),
+  expect_continue_bytes: z
+    .int()
+    .nonnegative()
+    .default(1024 * 1024)
+    .describe('A push of so much or more asks first (Expect: 100-continue)'),
+  maximum_unknown_bytes: z
+    .int()
+    .positive()
+    .default(16 * 1024 ** 3)
+    .describe('The most that is taken from a source that does not tell the length of its file'),
   maximum: z.int().positive().default(100).describe('Third-party copies at once; more are answered with 503'),
+  maximum_per_user: z.int().positive().default(50).describe('Of these, copies at once for one user'),
 });
 
 const mappingMethodSchema = z.discriminatedUnion('method', [

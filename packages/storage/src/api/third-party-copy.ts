@@ -1,65 +1,55 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { isIP } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError, WeftError } from '@weft/kernel/errors';
-import { authorise, authoriseBytes } from '../core/authorise.ts';
+import type { StorageConfig } from '../config.ts';
+import { authorise, authoriseBytes, mayDo } from '../core/authorise.ts';
+import { type CopyWatch, watchCopy } from '../core/third-party-copy/copy-watch.ts';
 import { formatFailure, formatMarker, SUCCESS } from '../core/third-party-copy/markers.ts';
-import { type CopyOptions, openSource, pull } from '../core/third-party-copy/pull.ts';
-import { push, refuseExistingTarget } from '../core/third-party-copy/push.ts';
-import { parseRemoteUrl, type RemoteAnswer, type RemoteFile } from '../core/third-party-copy/remote.ts';
+import { openSource } from '../core/third-party-copy/open-source.ts';
+import { openPartner, type Partner } from '../core/third-party-copy/partner.ts';
+import { type CopyOptions, pull } from '../core/third-party-copy/pull.ts';
+import { lookAtTarget, push } from '../core/third-party-copy/push.ts';
+import { parseRemoteUrl, type RemoteFile } from '../core/third-party-copy/remote-file.ts';
+import { createTurns, type Turns } from '../core/third-party-copy/turns.ts';
 import { statIfThere } from '../core/upload.ts';
-import type { Exchange, Handler } from './exchange.ts';
-import { header } from './exchange.ts';
+import { readCopyRequest, readRemote } from './copy-request.ts';
+import { type Exchange, type Handler, header } from './exchange.ts';
 import { requireUnlocked } from './locking.ts';
-import { overwrites } from './move-copy.ts';
 
 /**
- * How long a pull waits for the source's first answer before it says 202: a definite refusal (404, 403) is worth more as
- * a status than in the body, but a source that must fetch from tape may take long (brief teapot 2.5).
+ * How long a copy waits for the other side's first answer before it says 202: a definite refusal (404, 403) is worth more
+ * as a status than in the body, but a source that must fetch from tape may take long (brief teapot 2.5).
  */
 const DEFINITE_ANSWER_MILLISECONDS = 5_000;
 
-/** Names that the other side's server must hear from its own client only. */
-const NOT_FORWARDED: ReadonlySet<string> = new Set([
-  'host',
-  'content-length',
-  'transfer-encoding',
-  'connection',
-  'keep-alive',
-  'te',
-  'trailer',
-  'upgrade',
-  'expect',
-  'proxy-authorization',
-  'proxy-connection',
-]);
-
 /** COPY as HTTP third-party copy: `Source` pulls, a `Destination` elsewhere pushes (brief teapot 2.5). */
 export const thirdPartyCopy: Handler = async (exchange) => {
-  const { request } = exchange;
+  const { door, request, caller } = exchange;
   const source = header(request, 'source');
   const destination = header(request, 'destination');
   if (source !== undefined && destination !== undefined) {
     throw new WeftError('invalid', 'source-and-destination', 'COPY takes Source or Destination, not both.');
   }
-  const release = takeTurn(exchange);
-  const silence = watchSilence(exchange);
+  const giveBack = turnsOf(door.config).take(`${caller.issuer} ${caller.subject}`);
+  const watch = watchCopy(door.config.third_party_copy);
+  const stopListening = cancelWithClient(exchange, watch);
   try {
-    if (source !== undefined) await pullFrom(exchange, parseRemoteUrl(source), silence);
-    else await pushTo(exchange, parseRemoteUrl(destination ?? ''), silence);
+    if (source !== undefined) await pullFrom(exchange, parseRemoteUrl(source), watch);
+    else await pushTo(exchange, parseRemoteUrl(destination ?? ''), watch);
   } finally {
-    silence.end();
-    release();
+    stopListening();
+    watch.end();
+    giveBack();
   }
 };
 
-async function pullFrom(exchange: Exchange, url: URL, silence: Silence): Promise<void> {
+async function pullFrom(exchange: Exchange, url: URL, watch: CopyWatch): Promise<void> {
   const { door, request, target, caller } = exchange;
   const place = door.areas.locate(target.segments);
   authorise(caller, 'create', place);
   const existing = await statIfThere(place);
   if (existing) authorise(caller, 'overwrite', place);
   const remote = readRemote(request, url);
-  const options = readOptions(exchange, silence);
+  const options = readOptions(exchange, watch);
   if (existing?.kind === 'collection')
     throw new WeftError('invalid', 'is-collection', 'A collection has that name.');
   if (existing && !options.overwrite)
@@ -67,56 +57,94 @@ async function pullFrom(exchange: Exchange, url: URL, silence: Silence): Promise
 
   await requireUnlocked(exchange, [{ path: place.path, membership: !existing }]);
 
-  const opening = openSource(door, remote, options.signal);
-  const early = await Promise.race([opening, delay(DEFINITE_ANSWER_MILLISECONDS)]);
-  await report(exchange, remote, silence, async () => {
-    const answer: RemoteAnswer = early ?? (await opening);
-    await pull(door, place, remote, answer, options);
+  await withPartner(exchange, remote, watch, async (partner) => {
+    const pauseSeconds = door.config.third_party_copy.retry_seconds;
+    const opening = openSource(partner, { pauseSeconds, signal: watch.signal });
+    await definiteAnswer(opening);
+    await report(exchange, remote, partner, watch, async () => {
+      const source = await opening;
+      authoriseBytes(caller, source.length ?? 0);
+      await pull(door, place, partner, source, {
+        ...options,
+        // Not even by a file that has come there meanwhile.
+        overwrite: options.overwrite && mayDo(caller, 'overwrite', target.segments),
+      });
+    });
   });
 }
 
-async function pushTo(exchange: Exchange, url: URL, silence: Silence): Promise<void> {
+async function pushTo(exchange: Exchange, url: URL, watch: CopyWatch): Promise<void> {
   const { door, request, target, caller } = exchange;
   const place = door.areas.locate(target.segments);
   authorise(caller, 'read-data', place);
   const remote = readRemote(request, url);
-  const options = readOptions(exchange, silence);
+  const options = readOptions(exchange, watch);
   const facts = await place.area.files.stat(place.inner);
   if (facts.kind === 'collection')
     throw new WeftError('invalid', 'is-collection', 'Collections are not copied to other servers.');
-  if (!options.overwrite) await refuseExistingTarget(door, remote, options.signal);
   const file = await place.area.files.open(place.inner);
   try {
-    await report(exchange, remote, silence, () => push(door, place, file, remote, options));
+    await withPartner(exchange, remote, watch, async (partner) => {
+      const looking = lookAtTarget(partner, options);
+      await definiteAnswer(looking);
+      await report(exchange, remote, partner, watch, async () =>
+        push(door, place, file, remote, partner, await looking, options),
+      );
+    });
   } finally {
     await file.close();
   }
 }
 
-/** Answers 202, tells how far the copy is until it ends, and how it ended. A client that goes away cancels it. */
-async function report(
-  exchange: Exchange,
+async function withPartner(
+  { door }: Exchange,
   remote: RemoteFile,
-  silence: Silence,
+  watch: CopyWatch,
+  work: (partner: Partner) => Promise<void>,
+): Promise<void> {
+  const partner = openPartner(door.context.outgoing, remote, watch.signal);
+  try {
+    await work(partner);
+  } finally {
+    partner.close();
+  }
+}
+
+/** Throws what goes wrong soon; what takes longer is told in the body. */
+async function definiteAnswer(asking: Promise<unknown>): Promise<void> {
+  const ended = new AbortController();
+  try {
+    await Promise.race([
+      asking,
+      sleep(DEFINITE_ANSWER_MILLISECONDS, undefined, { signal: ended.signal }).catch(() => undefined),
+    ]);
+  } finally {
+    ended.abort();
+  }
+}
+
+/** Answers 202, tells how far the copy is until it ends, and how it ended. */
+async function report(
+  { door, response }: Exchange,
+  remote: RemoteFile,
+  partner: Partner,
+  watch: CopyWatch,
   work: () => Promise<void>,
 ): Promise<void> {
-  const { door, response } = exchange;
-  const connections = connectionsOf(remote.url);
-  const mark = () => void response.write(formatMarker({ bytes: silence.bytes(), connections }, new Date()));
+  const mark = () => {
+    const progress = { bytes: watch.bytes(), connections: partner.connections() };
+    response.write(formatMarker(progress, new Date()));
+  };
   response.writeHead(202, { 'content-type': 'text/plain', 'cache-control': 'no-store' });
   mark();
   const timer = setInterval(mark, door.config.third_party_copy.marker_seconds * 1000);
   let outcome = SUCCESS;
   try {
     await work();
-    silence.touch();
   } catch (error) {
-    const reason: unknown = silence.signal.aborted ? silence.signal.reason : error;
-    outcome = formatFailure(describeError(reason));
-    door.context.log.warn(
-      { error: describeError(reason), remote: remote.url.origin },
-      'third-party copy failed',
-    );
+    const reason = describeError(watch.signal.aborted ? watch.signal.reason : error);
+    outcome = formatFailure(reason);
+    door.context.log.warn({ error: reason, remote: remote.url.origin }, 'third-party copy failed');
   } finally {
     clearInterval(timer);
   }
@@ -125,131 +153,36 @@ async function report(
   response.end(outcome);
 }
 
-/** How long nothing has moved, and whether anybody still wants the copy. */
-interface Silence {
-  readonly signal: AbortSignal;
-  bytes(): number;
-  touch(bytes?: number): void;
-  end(): void;
-}
-
-function watchSilence({ door, response }: Exchange): Silence {
-  const { first_byte_seconds, idle_seconds } = door.config.third_party_copy;
-  const controller = new AbortController();
-  let bytes = 0;
-  let deadline = Date.now() + first_byte_seconds * 1000;
-  const timer = setInterval(() => {
-    if (Date.now() > deadline)
-      controller.abort(
-        new WeftError('upstream', 'silent', 'The other side has sent or taken nothing for too long'),
-      );
-  }, 500);
+/** A client that goes away cancels its copy. Returns the function that stops listening for that. */
+function cancelWithClient({ response }: Exchange, watch: CopyWatch): () => void {
   const onClose = () => {
     if (!response.writableFinished)
-      controller.abort(new WeftError('gone', 'cancelled', 'The client has gone away'));
+      watch.cancel(new WeftError('gone', 'cancelled', 'The client has gone away'));
   };
   response.on('close', onClose);
-  return {
-    signal: controller.signal,
-    bytes: () => bytes,
-    touch: (moved = bytes) => {
-      bytes = moved;
-      deadline = Date.now() + idle_seconds * 1000;
-    },
-    end: () => {
-      clearInterval(timer);
-      response.off('close', onClose);
-      // Whatever is still open towards the other side is of no use any more.
-      controller.abort(new WeftError('gone', 'ended', 'The copy has ended'));
-    },
-  };
+  return () => response.off('close', onClose);
 }
 
-const running = new WeakMap<Exchange['door']['config'], { count: number }>();
+/** Of each instance: the door of a user is a view of it, with the same configuration. */
+const turns = new WeakMap<StorageConfig, Turns>();
 
-/** @throws {WeftError} `unavailable` when too many copies run. */
-function takeTurn({ door, response }: { door: Exchange['door']; response: ServerResponse }): () => void {
-  const state = running.get(door.config) ?? { count: 0 };
-  running.set(door.config, state);
-  if (state.count >= door.config.third_party_copy.maximum) {
-    response.setHeader('retry-after', '5');
-    throw new WeftError(
-      'unavailable',
-      'too-many-copies',
-      'Too many third-party copies are running; try again.',
-    );
-  }
-  state.count += 1;
-  return () => {
-    state.count -= 1;
-  };
+function turnsOf(config: StorageConfig): Turns {
+  const { maximum, maximum_per_user } = config.third_party_copy;
+  const found = turns.get(config) ?? createTurns(maximum, maximum_per_user);
+  turns.set(config, found);
+  return found;
 }
 
-function readOptions({ door, request, caller }: Exchange, silence: Silence): CopyOptions {
-  const credential = header(request, 'credential')?.toLowerCase();
-  if (credential !== undefined && credential !== 'none') {
-    throw new WeftError(
-      'invalid',
-      'credential',
-      `Credential: ${credential} is not offered; send a TransferHeaderAuthorization.`,
-    );
-  }
-  const verification = header(request, 'requirechecksumverification')?.toLowerCase();
-  if (verification !== undefined && verification !== 'true' && verification !== 'false') {
-    throw new WeftError(
-      'invalid',
-      'require-checksum-verification',
-      'RequireChecksumVerification must be true or false.',
-    );
-  }
-  const streams = Number(header(request, 'x-number-of-streams') ?? '0');
-  if (!(streams >= 0 && streams <= 100))
-    throw new WeftError('invalid', 'streams', 'X-Number-Of-Streams must be at most 100.');
+function readOptions({ door, request, caller }: Exchange, watch: CopyWatch): CopyOptions {
+  const { overwrite, requireChecksum, streams } = readCopyRequest(request);
   return {
-    overwrite: overwrites(request),
-    requireChecksum:
-      verification === undefined ? door.config.third_party_copy.require_checksum : verification === 'true',
-    signal: silence.signal,
-    onProgress: (bytes) => {
+    overwrite,
+    streams,
+    requireChecksum: requireChecksum ?? door.config.third_party_copy.require_checksum,
+    watch,
+    onBytes: (bytes) => {
       authoriseBytes(caller, bytes);
-      silence.touch(bytes);
+      watch.moved(bytes);
     },
   };
-}
-
-/** `TransferHeaderX: v` and XRootD's `Copy-Header: X: v`, with the case that the client gave the names. */
-function readRemote(request: IncomingMessage, url: URL): RemoteFile {
-  const headers: Record<string, string> = {};
-  const add = (name: string, value: string) => {
-    if (name === '' || NOT_FORWARDED.has(name.toLowerCase())) return;
-    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) {
-      throw new WeftError('invalid', 'transfer-header', 'A TransferHeader has no usable name.');
-    }
-    headers[name] = value.trim();
-  };
-  const { rawHeaders } = request;
-  for (let index = 0; index < rawHeaders.length; index += 2) {
-    const name = rawHeaders[index] ?? '';
-    const value = rawHeaders[index + 1] ?? '';
-    if (/^transferheader/i.test(name)) add(name.slice('transferheader'.length), value);
-    if (/^copy-header$/i.test(name)) {
-      const colon = value.indexOf(':');
-      if (colon > 0) add(value.slice(0, colon).trim(), value.slice(colon + 1));
-    }
-  }
-  return { url, headers };
-}
-
-/** Told when the address stands in the URL; names are resolved where the connection is made. */
-function connectionsOf(url: URL): string[] {
-  const address = url.hostname.replace(/^\[|\]$/g, '');
-  return isIP(address) === 0
-    ? []
-    : [`tcp:${url.hostname}:${url.port || (url.protocol === 'https:' ? '443' : '80')}`];
-}
-
-function delay(milliseconds: number): Promise<undefined> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, milliseconds, undefined).unref();
-  });
 }

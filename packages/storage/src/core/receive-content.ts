@@ -17,9 +17,16 @@ export interface ReceivedContent {
 export async function receiveContent(
   source: AsyncIterable<Uint8Array>,
   staged: StagedFile,
-  options: { algorithms: Iterable<Algorithm>; expectedBytes?: number; onProgress?: (bytes: number) => void },
+  options: {
+    algorithms: Iterable<Algorithm>;
+    /** Where in the file the stream belongs; default: its beginning. */
+    position?: number;
+    expectedBytes?: number;
+    onProgress?: (bytes: number) => void;
+  },
 ): Promise<ReceivedContent> {
   const digests = digestStream(options.algorithms);
+  const { position = 0 } = options;
   let filling = takeContentBuffer();
   let writing = takeContentBuffer();
   let filled = 0;
@@ -30,7 +37,7 @@ export async function receiveContent(
     const full = filling.subarray(0, filled);
     digests.update(full);
     await write;
-    write = staged.write(full, handedOver);
+    write = staged.write(full, position + handedOver);
     // Its failure is seen at the next flush; until then it must not count as unhandled.
     write.catch(() => undefined);
     handedOver += filled;

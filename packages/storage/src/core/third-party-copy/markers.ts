@@ -1,3 +1,5 @@
+import { redactText } from '@weft/kernel/telemetry';
+
 /** How far a copy is, for the client that asked for it. */
 export interface Progress {
   readonly bytes: number;
@@ -5,26 +7,32 @@ export interface Progress {
   readonly connections: readonly string[];
 }
 
+/** davix takes no line of 1024 bytes or more (brief teapot 2.5). */
+const MAXIMUM_CONNECTIONS = 16;
+
 /**
  * One performance marker. The columns matter: davix skips a fixed number of them, so that exactly one space stands after
- * each colon (brief teapot 2.5).
+ * each colon (brief teapot 2.5). Several streams are one stripe: they end in one file.
  */
 export function formatMarker(progress: Progress, now: Date): string {
+  const connections = progress.connections.slice(0, MAXIMUM_CONNECTIONS);
   const lines = [
     'Perf Marker',
     `Timestamp: ${Math.floor(now.getTime() / 1000)}`,
     'Stripe Index: 0',
     `Stripe Bytes Transferred: ${progress.bytes}`,
     'Total Stripe Count: 1',
-    ...(progress.connections.length > 0 ? [`RemoteConnections: ${progress.connections.join(',')}`] : []),
+    ...(connections.length > 0 ? [`RemoteConnections: ${connections.join(',')}`] : []),
     'End',
   ];
   return `${lines.join('\n')}\n`;
 }
 
-/** A failure in one line, quotable in the user's error message. */
+/** A failure in one line, quotable in the user's error message: no control characters, nothing secret. */
 export function formatFailure(message: string): string {
-  return `failure: ${message.replace(/\s+/g, ' ').slice(0, 900)}\n`;
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: what a partner sends is quoted, and may hold any of them.
+  const line = redactText(message).replace(/[\s\u0000-\u001f\u007f-\u009f]+/g, ' ');
+  return `failure: ${line.trim().slice(0, 900)}\n`;
 }
 
 export const SUCCESS = 'success: Created\n';

@@ -1,90 +1,153 @@
 import { WeftError } from '@weft/kernel/errors';
+import type { OutgoingRules } from '@weft/kernel/http';
 import type { Place } from '../areas.ts';
 import { checksumsOf } from '../checksums/checksums-of.ts';
+import { type Digests, digestStream } from '../checksums/digests.ts';
 import type { Door } from '../door.ts';
 import type { OpenFile } from '../files/types.ts';
-import { type CopyOptions, compareWithRemote } from './pull.ts';
-import { askRemote, describe, type RemoteFile, remoteRefusal } from './remote.ts';
+import { compareWithRemote } from './compare-with-remote.ts';
+import { type Answer, openPartner, type Partner } from './partner.ts';
+import type { CopyOptions } from './pull.ts';
+import { describeRequest, type RemoteFile } from './remote-file.ts';
+import { remoteRefusal } from './remote-refusal.ts';
+import { sendFile } from './send-file.ts';
 
-const CHUNK_BYTES = 256 * 1024;
+const REMOVING_MILLISECONDS = 10_000;
 
-/** Before anything is sent: a target that exists and must not be replaced. @throws {WeftError} `precondition`. */
-export async function refuseExistingTarget(
-  door: Door,
-  remote: RemoteFile,
-  signal: AbortSignal,
-): Promise<void> {
-  const { response, url } = await askRemote(door.context.fetch, remote, { method: 'HEAD', signal });
-  await response.body?.cancel();
-  if (response.ok)
-    throw new WeftError('precondition', 'exists', `${url.origin}${url.pathname} exists, and Overwrite is F.`);
+/** What stands at the target before anything is sent, as far as the other side tells. */
+export interface TargetBefore {
+  /** 404 or 410: there is nothing. */
+  readonly absent: boolean;
+  /** Differs when somebody has written there. */
+  readonly mark: string;
 }
 
 /**
- * Sends a file to another server, then compares size and checksum with what that server says it has. A copy that the
- * other side took but that is not right is removed there; after a refusal nothing is, because what stands there is older.
+ * Looks at the target before anything is sent.
+ * @throws {WeftError} `precondition`: it exists and must not be replaced.
+ */
+export async function lookAtTarget(partner: Partner, { overwrite }: CopyOptions): Promise<TargetBefore> {
+  const answer = await partner.ask({ method: 'HEAD' });
+  answer.body.resume();
+  if (!overwrite && isSuccess(answer)) {
+    const { origin, pathname } = answer.url;
+    throw new WeftError('precondition', 'exists', `${origin}${pathname} exists, and Overwrite is F.`);
+  }
+  return before(answer);
+}
+
+function before({ status, header }: Answer): TargetBefore {
+  const facts = ['etag', 'last-modified', 'content-length'].map((name) => header(name) ?? '');
+  return { absent: status === 404 || status === 410, mark: [status, ...facts].join('\n') };
+}
+
+/**
+ * Sends a file to another server, then compares size and checksum with what that server says it has. What the other side
+ * has taken and is not right is removed there; after a refusal nothing is, because what stands there is older.
  */
 export async function push(
   door: Door,
   place: Place,
   file: OpenFile,
   remote: RemoteFile,
-  options: CopyOptions,
+  partner: Partner,
+  target: TargetBefore,
+  { watch, requireChecksum }: CopyOptions,
 ): Promise<void> {
-  const { fetch } = door.context;
-  const { signal } = options;
   const { facts } = file;
-  const answer = await askRemote(
-    fetch,
-    remote,
-    {
-      method: 'PUT',
-      headers: { 'content-length': String(facts.size), 'content-type': 'application/octet-stream' },
-      signal,
-    },
-    () => contentOf(file, options.onProgress),
-  );
-  await answer.response.body?.cancel();
-  if (!answer.response.ok) throw remoteRefusal('PUT', answer);
+  const known = await checksumsOf(door, place, facts, []);
+  let sums = digestStream(['adler32']);
+  let answer: Answer;
   try {
+    answer = await partner.ask({
+      method: 'PUT',
+      headers: { 'content-type': 'application/octet-stream' },
+      content: {
+        bytes: facts.size,
+        expect: facts.size >= door.config.third_party_copy.expect_continue_bytes,
+        writeTo: async (request, stop) => {
+          sums = digestStream(['adler32']);
+          await sendFile(request, file, stop, (part, sent) => {
+            if (known.adler32 === undefined) sums.update(part);
+            watch.moved(sent);
+          });
+          if (stop.aborted || request.destroyed) return;
+          watch.moved(facts.size);
+          // Before it answers, the other side may sum what it got, and wait for its disk.
+          watch.summing(facts.size);
+        },
+      },
+    });
+  } catch (error) {
+    await removeStump(door, remote, target);
+    throw error;
+  }
+  if (!isSuccess(answer)) throw await remoteRefusal('PUT', answer);
+  answer.body.resume();
+  try {
+    if (watch.bytes() < facts.size) {
+      const text = `${describeRequest('PUT', answer.url)} answered ${answer.status} before it had all of the file`;
+      throw new WeftError('upstream', 'early-success', text);
+    }
     const now = await file.refresh();
     if (now.size !== facts.size || now.modifiedNs !== facts.modifiedNs) {
       throw new WeftError('unavailable', 'changing-file', 'The file was changed while it was being sent');
     }
-    const digests = await checksumsOf(door, place, facts, ['adler32']);
-    await compareWithRemote(door, remote, facts.size, digests, options);
+    const digests: Digests = known.adler32 === undefined ? { ...known, ...sums.finish() } : known;
+    if (known.adler32 === undefined) {
+      await door.journal.write({ checksums: [{ area: place.area.name, facts, digests }] });
+    }
+    watch.summing(facts.size);
+    await compareWithRemote(partner, {
+      sizeBytes: facts.size,
+      digests,
+      compute: (algorithms) => checksumsOf(door, place, facts, algorithms),
+      requireChecksum,
+    });
+    watch.signal.throwIfAborted();
   } catch (error) {
-    await removeRemote(door, remote);
+    await withFreshPartner(door, remote, remove);
     throw error;
   }
 }
 
-async function* contentOf(file: OpenFile, onProgress: (bytes: number) => void): AsyncGenerator<Uint8Array> {
-  for (let position = 0; position < file.facts.size; ) {
-    onProgress(position);
-    // A buffer of its own each: what is handed over may be sent long after we go on.
-    const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, file.facts.size - position));
-    const bytes = await file.read(buffer, position);
-    if (bytes < buffer.length)
-      throw new WeftError('unavailable', 'changing-file', 'The file became shorter while it was being sent');
-    position += bytes;
-    yield buffer;
-  }
-  onProgress(file.facts.size);
+/** After a connection that broke: some servers keep what they got, under the name of the file. */
+async function removeStump(door: Door, remote: RemoteFile, target: TargetBefore): Promise<void> {
+  await withFreshPartner(door, remote, async (partner) => {
+    const answer = await partner.ask({ method: 'HEAD' });
+    answer.body.resume();
+    if (!isSuccess(answer)) return;
+    // What is as it was before is an older file, which the other side has kept.
+    if (target.absent || before(answer).mark !== target.mark) await remove(partner);
+  });
 }
 
-/** Best effort, with time of its own: the copy's signal may be what ended it. */
-async function removeRemote(door: Door, remote: RemoteFile): Promise<void> {
+async function remove(partner: Partner): Promise<void> {
+  const answer = await partner.ask({ method: 'DELETE' });
+  if (!isSuccess(answer) && answer.status !== 404) throw await remoteRefusal('DELETE', answer);
+  answer.body.resume();
+}
+
+/** Best effort, with connections and time of its own: the copy's signal may be what ended it. */
+async function withFreshPartner(
+  door: Door,
+  remote: RemoteFile,
+  work: (partner: Partner) => Promise<void>,
+): Promise<void> {
+  const outgoing: OutgoingRules = door.context.outgoing;
+  const partner = openPartner(outgoing, remote, AbortSignal.timeout(REMOVING_MILLISECONDS));
   try {
-    const { response } = await askRemote(door.context.fetch, remote, {
-      method: 'DELETE',
-      signal: AbortSignal.timeout(10_000),
-    });
-    await response.body?.cancel();
+    await work(partner);
   } catch (error) {
     door.context.log.warn(
-      { error, remote: describe('DELETE', remote.url) },
+      { error, remote: describeRequest('DELETE', remote.url) },
       'a failed copy could not be removed at the other side',
     );
+  } finally {
+    partner.close();
   }
+}
+
+function isSuccess({ status }: Answer): boolean {
+  return status >= 200 && status <= 299;
 }
