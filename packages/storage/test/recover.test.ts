@@ -19,8 +19,12 @@ it('tells of an upload that a killed process had finished on disk only, once', a
   mkdirSync(notes, { recursive: true });
   writeFileSync(join(root, 'finished'), 'abc');
   writeFileSync(join(root, 'other-content'), 'abd');
+  let number = 0;
   const note = (name: string) =>
-    JSON.stringify({ path: [name], made: [], created: true, sizeBytes: 3, adler32: '024d0127' });
+    JSON.stringify({
+      number: ++number,
+      intent: { kind: 'upload', path: [name], created: true, sizeBytes: 3, adler32: '024d0127' },
+    });
   const leave = () => {
     const name = `${hostname().replace(/[~/]/g, '-')}~999999999~1~0123456789abcdef`;
     writeFileSync(

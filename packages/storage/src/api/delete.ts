@@ -22,16 +22,20 @@ export const remove: Handler = async (exchange) => {
     throw new WeftError('precondition', 'not-empty', 'The collection is not empty.');
   }
   const space = await door.quotas.freed(place, facts);
-  const failures = await place.area.files.remove(place.inner);
+  const also = [await door.locks.forgetting(place.path), await door.properties.forgetting(place.path)];
+  const failures = await door.intents.carryOut(
+    { kind: 'remove', path: [...place.path], inode: String(facts.inode), collection },
+    () => place.area.files.remove(place.inner),
+    // A collection that is still there has not been deleted.
+    ({ length }) =>
+      length > 0 ? {} : { changes: [{ type: 'file.deleted', path: place.path, collection }], space, also },
+  );
   if (failures.length > 0) {
     return sendMultistatus(
       exchange,
       failures.map(({ path, error }) => ({ path: [...place.area.base, ...path], status: statusOf(error) })),
     );
   }
-  await door.locks.forget(place.path);
-  await door.properties.forget(place.path);
-  await door.journal.write({ changes: [{ type: 'file.deleted', path: place.path, collection }], space });
   answer(exchange, 204);
 };
 

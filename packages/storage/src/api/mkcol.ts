@@ -14,11 +14,14 @@ export const mkcol: Handler = async (exchange) => {
   authorise(caller, 'make-collection', place, { collection: true });
   await requireUnlocked(exchange, [{ path: place.path, membership: true }]);
   try {
-    await place.area.files.makeCollection(place.inner);
+    await door.intents.carryOut(
+      { kind: 'make-collections', paths: [[...place.path]] },
+      () => place.area.files.makeCollection(place.inner),
+      () => ({ changes: [{ type: 'file.created', path: place.path, collection: true }] }),
+    );
   } catch (error) {
     if (!(error instanceof WeftError && error.code === 'exists')) throw error;
     throw new WeftError('conflict', 'method-not-allowed', 'Something of that name exists.', { cause: error });
   }
-  await door.journal.write({ changes: [{ type: 'file.created', path: place.path, collection: true }] });
   answer(exchange, 201);
 };

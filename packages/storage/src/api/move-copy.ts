@@ -2,11 +2,11 @@ import type { IncomingMessage } from 'node:http';
 import { WeftError } from '@weft/kernel/errors';
 import type { Place } from '../core/areas.ts';
 import { authorise, mayDo } from '../core/authorise.ts';
+import type { Digests } from '../core/checksums/digests.ts';
 import type { Door } from '../core/door.ts';
 import type { FileFacts } from '../core/files/types.ts';
-import type { Change } from '../core/journal.ts';
+import type { Change, Entry } from '../core/journal.ts';
 import { isWithin, parseResourcePath, type ResourcePath } from '../core/resource-path.ts';
-import type { SpaceChange } from '../core/space/usage.ts';
 import { statIfThere } from '../core/upload.ts';
 import { evaluateConditions } from './conditions.ts';
 import { answer, type Exchange, type Handler, header } from './exchange.ts';
@@ -37,13 +37,25 @@ export const move: Handler = async (exchange) => {
     { path: destination.path, tree: existing?.kind === 'collection', membership: !existing },
   ]);
   const space = existing ? await door.quotas.freed(destination, existing) : [];
-  await source.area.files.move(source.inner, destination.inner, { replace: overwrites(exchange.request) });
-  await door.locks.forget(source.path);
-  await door.properties.move(source.path, destination.path);
-  await door.journal.write({
-    changes: [{ type: 'file.moved', path: destination.path, from: source.path, collection }],
-    space,
-  });
+  const also = [
+    await door.locks.forgetting(source.path),
+    await door.properties.moving(source.path, destination.path),
+  ];
+  await door.intents.carryOut(
+    {
+      kind: 'move',
+      path: [...destination.path],
+      from: [...source.path],
+      inode: String(facts.inode),
+      collection,
+    },
+    () => source.area.files.move(source.inner, destination.inner, { replace: overwrites(exchange.request) }),
+    () => ({
+      changes: [{ type: 'file.moved', path: destination.path, from: source.path, collection }],
+      space,
+      also,
+    }),
+  );
   answer(exchange, existing ? 204 : 201);
 };
 
@@ -71,20 +83,34 @@ export const copy: Handler = async (exchange) => {
   const bytes = shallow && facts.kind === 'collection' ? 0 : await door.quotas.sizeOf(source, facts);
   const claim = await door.quotas.claim(source.area, door.owner, bytes);
   const freed = existing ? await door.quotas.freed(destination, existing) : [];
-  try {
-    await source.area.files.copy(source.inner, destination.inner, { replace: overwrites(request), shallow });
-  } catch (error) {
-    await claim.release();
-    throw error;
-  }
-  await door.properties.copy(source.path, destination.path);
-  const settle = await claim.settlement(undefined);
-  const adopted = facts.kind === 'collection' ? await door.quotas.adopt(destination, door.owner) : [];
-  await recordCopy(door, source, facts, destination, existing !== undefined, (copied) => [
-    ...settle(copied, bytes),
-    ...adopted,
-    ...freed,
-  ]);
+  const copying = await door.properties.copying(source.path, destination.path);
+  await door.intents.carryOut(
+    {
+      kind: 'copy',
+      path: [...destination.path],
+      from: [...source.path],
+      ...(existing ? { replaced: String(existing.inode) } : {}),
+      collection: facts.kind === 'collection',
+    },
+    async () => {
+      const replace = overwrites(request);
+      try {
+        await source.area.files.copy(source.inner, destination.inner, { replace, shallow });
+      } catch (error) {
+        await claim.release();
+        throw error;
+      }
+      const settle = await claim.settlement(undefined);
+      const adopted = facts.kind === 'collection' ? await door.quotas.adopt(destination, door.owner) : [];
+      const copied = await describeCopy(door, source, facts, destination);
+      return { copied, space: [...settle(copied.facts, bytes), ...adopted, ...freed] };
+    },
+    ({ copied, space }) => ({
+      ...entryOfCopy(destination, copied, existing !== undefined),
+      space,
+      also: [copying],
+    }),
+  );
   answer(exchange, existing ? 204 : 201);
 };
 
@@ -116,36 +142,32 @@ async function checkTransfer(
   return existing;
 }
 
-/** The copy has the source's content, so that it has its checksums too. */
-async function recordCopy(
+interface Copied {
+  readonly facts: FileFacts;
+  readonly digests: Digests;
+}
+
+/** The copy has the source's content, so that it has its checksums too, unless somebody wrote meanwhile. */
+async function describeCopy(
   door: Door,
   source: Place,
   before: FileFacts,
   destination: Place,
-  replaced: boolean,
-  spaceOfCopy: (facts: FileFacts) => readonly SpaceChange[],
-): Promise<void> {
+): Promise<Copied> {
   const facts = await destination.area.files.stat(destination.inner);
-  const { path } = destination;
-  if (facts.kind === 'collection') {
-    await door.journal.write({
-      changes: [{ type: 'file.created', path, collection: true }],
-      space: spaceOfCopy(facts),
-    });
-    return;
-  }
+  if (facts.kind === 'collection') return { facts, digests: {} };
   const now = await statIfThere(source);
   const [known = {}] = await door.checksums.find(source.area.name, [before]);
   const unchanged =
     now?.inode === before.inode && now.modifiedNs === before.modifiedNs && now.size === facts.size;
-  const digests = unchanged ? known : {};
+  return { facts, digests: unchanged ? known : {} };
+}
+
+function entryOfCopy({ area, path }: Place, { facts, digests }: Copied, replaced: boolean): Entry {
+  if (facts.kind === 'collection') return { changes: [{ type: 'file.created', path, collection: true }] };
   const changes: Change[] = [{ type: 'file.closed', path, facts, digests }];
   if (!replaced) changes.unshift({ type: 'file.created', path, collection: false });
-  await door.journal.write({
-    checksums: [{ area: destination.area.name, facts, digests }],
-    changes,
-    space: spaceOfCopy(facts),
-  });
+  return { checksums: [{ area: area.name, facts, digests }], changes };
 }
 
 /** `Overwrite` is T unless it says F (RFC 4918 section 10.6). @throws {WeftError} `invalid` for anything else. */

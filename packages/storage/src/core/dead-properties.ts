@@ -1,4 +1,4 @@
-import type { Database } from '@weft/kernel/database';
+import type { AnyTx, Database } from '@weft/kernel/database';
 import { sql } from 'kysely';
 import { plainPath, type Segments } from './resource-path.ts';
 import { createSharedAnswer } from './shared-answer.ts';
@@ -14,15 +14,19 @@ export type PropertyChange =
   | { readonly kind: 'set'; readonly property: DeadProperty }
   | { readonly kind: 'remove'; readonly namespace: string; readonly name: string };
 
+type Work = (tx: AnyTx) => Promise<void>;
+
+const NOTHING: Work = async () => undefined;
+
 export interface DeadProperties {
   /** Of each path that has any. */
   find(paths: readonly Segments[]): Promise<ReadonlyMap<string, readonly DeadProperty[]>>;
   /** All or nothing, in order. */
   change(path: Segments, changes: readonly PropertyChange[]): Promise<void>;
-  /** Of a resource and of everything below it. */
-  forget(path: Segments): Promise<void>;
-  move(from: Segments, to: Segments): Promise<void>;
-  copy(from: Segments, to: Segments): Promise<void>;
+  /** Each to be done in the transaction that tells of the change; of a resource and of everything below it. */
+  forgetting(path: Segments): Promise<Work>;
+  moving(from: Segments, to: Segments): Promise<Work>;
+  copying(from: Segments, to: Segments): Promise<Work>;
 }
 
 /** Properties in PostgreSQL, by path (RFC 4918 section 4). */
@@ -30,6 +34,10 @@ export function createDeadProperties(database: Database, instance: string): Dead
   /** True of the path itself and of what lies below it; `starts_with` takes every character as itself. */
   const within = (path: string) =>
     sql<boolean>`(path = ${path} or starts_with(path, ${path === '/' ? '/' : `${path}/`}))`;
+
+  const forget: (tx: AnyTx, path: string) => Promise<void> = async (tx, path) => {
+    await sql`delete from storage.properties where instance = ${instance} and ${within(path)}`.execute(tx);
+  };
 
   const anyProperties = createSharedAnswer(async () => {
     const { rows } = await sql<{ any: boolean }>`
@@ -70,36 +78,30 @@ export function createDeadProperties(database: Database, instance: string): Dead
           on conflict (instance, path, namespace, name) do update set element = excluded.element`.execute(tx);
       });
     },
-    async forget(path) {
-      if (!(await anyProperties())) return;
-      await sql`delete from storage.properties where instance = ${instance} and ${within(plainPath(path))}`.execute(
-        database.sql,
-      );
+    async forgetting(path) {
+      if (!(await anyProperties())) return NOTHING;
+      return (tx) => forget(tx, plainPath(path));
     },
-    async move(from, to) {
-      if (!(await anyProperties())) return;
+    async moving(from, to) {
+      if (!(await anyProperties())) return NOTHING;
       const source = plainPath(from);
       const target = plainPath(to);
-      await database.transaction(async (tx) => {
-        await sql`delete from storage.properties where instance = ${instance} and ${within(target)}`.execute(
-          tx,
-        );
+      return async (tx) => {
+        await forget(tx, target);
         await sql`update storage.properties set path = ${target} || substr(path, ${source.length + 1})
           where instance = ${instance} and ${within(source)}`.execute(tx);
-      });
+      };
     },
-    async copy(from, to) {
-      if (!(await anyProperties())) return;
+    async copying(from, to) {
+      if (!(await anyProperties())) return NOTHING;
       const source = plainPath(from);
       const target = plainPath(to);
-      await database.transaction(async (tx) => {
-        await sql`delete from storage.properties where instance = ${instance} and ${within(target)}`.execute(
-          tx,
-        );
+      return async (tx) => {
+        await forget(tx, target);
         await sql`insert into storage.properties (instance, path, namespace, name, element)
           select instance, ${target} || substr(path, ${source.length + 1}), namespace, name, element
           from storage.properties where instance = ${instance} and ${within(source)}`.execute(tx);
-      });
+      };
     },
   };
 }

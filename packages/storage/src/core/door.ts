@@ -14,7 +14,7 @@ import { createLocks, type Locks } from './locks.ts';
 import type { MacaroonGrants } from './macaroons/macaroon-grants.ts';
 import type { Macaroons } from './macaroons/macaroons.ts';
 import { openMacaroons } from './macaroons/open-macaroons.ts';
-import { recoverUploads } from './recover-uploads.ts';
+import { recoverChanges } from './recover-changes.ts';
 import { createQuotas, type Quotas } from './space/quotas.ts';
 import { createUsage } from './space/usage.ts';
 
@@ -94,7 +94,7 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
       ]),
     ],
   };
-  await recoverUploads(door, notes);
+  await recoverChanges(door, notes);
   return door;
 }
 
@@ -103,13 +103,21 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
  * mark what the file system would not let them change.
  */
 export function doorOf(door: Door, { account, areas }: LocalUser): Door {
-  const { context, config, journal } = door;
+  const { context, config, journal, intents } = door;
   const instance = `${config.site}@${account.name}`;
   return {
     ...door,
     account: account.name,
     areas,
-    journal: { write: (entry) => journal.write({ ...entry, account: account.name }) },
+    journal: { ...journal, write: (entry) => journal.write({ ...entry, account: account.name }) },
+    intents: {
+      ...intents,
+      carryOut: (intent, act, entryOf) =>
+        intents.carryOut({ ...intent, account: account.name }, act, (done) => ({
+          ...entryOf(done),
+          account: account.name,
+        })),
+    },
     locks: createLocks(context.database, instance),
     properties: createDeadProperties(context.database, instance),
   };

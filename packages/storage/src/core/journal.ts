@@ -1,10 +1,13 @@
 import type { ComponentContext } from '@weft/kernel/component';
+import type { AnyTx } from '@weft/kernel/database';
 import { emit, type NewEvent } from '@weft/kernel/events';
 import { createBatches } from './batches.ts';
 import type { ChecksumRecord, ChecksumStore } from './checksums/checksum-store.ts';
 import type { Digests } from './checksums/digests.ts';
 import type { FileFacts } from './files/types.ts';
+import type { Note } from './intents.ts';
 import { plainPath, type Segments } from './resource-path.ts';
+import { createSettledNotes } from './settled-notes.ts';
 import type { SpaceChange, Usage } from './space/usage.ts';
 
 /** What happened to the files of an area, as it is told to the world (brief dashboard-and-example A3.1). */
@@ -32,6 +35,10 @@ export interface Entry {
   readonly changes?: readonly Change[];
   /** What the changes mean for quotas. */
   readonly space?: readonly SpaceChange[];
+  /** What else becomes true with the changes: locks and dead properties that go or move with a name. */
+  readonly also?: readonly ((tx: AnyTx) => Promise<void>)[];
+  /** Settled by it. */
+  readonly note?: Note;
   /** Local account that made the changes, in multi-user mode. */
   readonly account?: string;
 }
@@ -39,6 +46,10 @@ export interface Entry {
 export interface Journal {
   /** Resolves once the entry is committed; concurrent entries share a transaction. */
   write(entry: Entry): Promise<void>;
+  /** Numbers of the notes in a file that an entry has settled. */
+  settledNotes(file: string): Promise<ReadonlySet<number>>;
+  /** The notes themselves are gone. */
+  forgetNotes(file: string, upTo: number): Promise<void>;
 }
 
 /** Commits checksums and events of changes that the disk already holds. */
@@ -48,6 +59,7 @@ export function createJournal(
   checksums: ChecksumStore,
   usage: Usage,
 ): Journal {
+  const notes = createSettledNotes(context.database);
   const write = createBatches<Entry>((entries) =>
     context.database.transaction(async (tx) => {
       await checksums.record(
@@ -58,13 +70,18 @@ export function createJournal(
         tx,
         entries.flatMap((entry) => entry.space ?? []),
       );
+      await notes.record(
+        tx,
+        entries.flatMap(({ note }) => note ?? []),
+      );
+      for (const work of entries.flatMap(({ also }) => also ?? [])) await work(tx);
       const events = entries.flatMap((entry) =>
         (entry.changes ?? []).map((change) => toEvent(site, entry.account, change)),
       );
       if (events.length > 0) await emit(tx, context.wakeUps, 'storage', events);
     }),
   );
-  return { write };
+  return { write, settledNotes: notes.of, forgetNotes: notes.forget };
 }
 
 /** The subject names the file across sites: `observatory:/rucio/a`. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Database, Sql } from '@weft/kernel/database';
+import type { AnyTx, Database, Sql } from '@weft/kernel/database';
 import { WeftError } from '@weft/kernel/errors';
 import { sql } from 'kysely';
 import type { StorageTables } from '../db/schema.ts';
@@ -41,8 +41,8 @@ export interface Locks {
   /** Nothing when it is gone. */
   refresh(token: string, timeoutSeconds: number): Promise<Lock | undefined>;
   release(token: string): Promise<void>;
-  /** Locks of what is gone go with it. */
-  forget(path: Segments): Promise<void>;
+  /** Locks of what goes away go with it, in the transaction that tells of it. */
+  forgetting(path: Segments): Promise<(tx: AnyTx) => Promise<void>>;
   /** @throws {WeftError} `conflict`, code `locked`, when a lock is in the way whose token was not submitted. */
   requireTokens(
     affected: readonly AffectedResource[],
@@ -105,13 +105,13 @@ export function createLocks(database: Database, instance: string): Locks {
         .where('token', '=', token)
         .execute();
     },
-    async forget(path) {
-      if (!(await anyLocks())) return;
+    async forgetting(path) {
+      if (!(await anyLocks())) return async () => undefined;
       const plain = plainPath(path);
-      await sql`delete from storage.locks
-        where instance = ${instance} and (path = ${plain} or path like ${likeBelow(plain)})`.execute(
-        database.sql,
-      );
+      return async (tx) => {
+        await sql`delete from storage.locks
+          where instance = ${instance} and (path = ${plain} or path like ${likeBelow(plain)})`.execute(tx);
+      };
     },
     async requireTokens(affected, submitted, principal) {
       if (!(await anyLocks())) return;

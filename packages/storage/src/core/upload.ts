@@ -2,9 +2,9 @@ import { WeftError } from '@weft/kernel/errors';
 import type { Place } from './areas.ts';
 import { ALGORITHMS, type Algorithm, type Digests, findMismatch } from './checksums/digests.ts';
 import type { Door } from './door.ts';
-import type { FileFacts, StagedFile } from './files/types.ts';
-import { type ReceivedContent, receiveContent } from './receive-content.ts';
-import type { Segments } from './resource-path.ts';
+import type { FileFacts } from './files/types.ts';
+import { makeParents } from './make-parents.ts';
+import { receiveContent } from './receive-content.ts';
 import type { Claim } from './space/quotas.ts';
 import type { SpaceChange } from './space/usage.ts';
 import { uploadChanges } from './upload-changes.ts';
@@ -25,9 +25,6 @@ export interface UploadOptions {
   readonly verify?: (content: { sizeBytes: number; digests: Digests }) => Promise<void>;
 }
 
-/** Fills a staged file by itself, with `expectedBytes` in whatever order, and says what they sum up to. */
-export type ContentReceiver = (staged: StagedFile) => Promise<ReceivedContent>;
-
 export interface Upload {
   readonly created: boolean;
   readonly facts: FileFacts;
@@ -42,7 +39,7 @@ export interface Upload {
 export async function upload(
   door: Door,
   place: Place,
-  source: AsyncIterable<Uint8Array> | ContentReceiver,
+  source: AsyncIterable<Uint8Array>,
   options: UploadOptions,
 ): Promise<Upload> {
   const { area, inner, path } = place;
@@ -56,19 +53,15 @@ export async function upload(
     throw error;
   });
   let digests: Digests;
-  let made: readonly Segments[];
   let sizeBytes: number;
   let settlement: (file: FileFacts) => readonly SpaceChange[];
   try {
     options.onAccepted?.();
-    const content =
-      typeof source === 'function'
-        ? await source(staged)
-        : await receiveContent(withinQuota(source, place, claim, options), staged, {
-            algorithms: ['adler32', ...(options.algorithms ?? []), ...algorithmsOf(expected)],
-            ...(options.expectedBytes === undefined ? {} : { expectedBytes: options.expectedBytes }),
-            ...(options.onProgress ? { onProgress: options.onProgress } : {}),
-          });
+    const content = await receiveContent(withinQuota(source, place, claim, options), staged, {
+      algorithms: ['adler32', ...(options.algorithms ?? []), ...algorithmsOf(expected)],
+      ...(options.expectedBytes === undefined ? {} : { expectedBytes: options.expectedBytes }),
+      ...(options.onProgress ? { onProgress: options.onProgress } : {}),
+    });
     ({ digests, sizeBytes } = content);
     const mismatch = findMismatch(expected, digests);
     if (mismatch) {
@@ -80,7 +73,7 @@ export async function upload(
     }
     await options.verify?.(content);
     // Not earlier, so that an upload that fails leaves no empty folders either.
-    made = existing ? [] : await area.files.makeCollections(inner.slice(0, -1));
+    if (!existing) await makeParents(door, place);
     settlement = await claim.settlement(existing);
   } catch (error) {
     await staged.discard();
@@ -90,9 +83,8 @@ export async function upload(
   const created = existing === undefined;
   const facts = await door.intents.carryOut(
     {
-      ...(door.account === undefined ? {} : { account: door.account }),
+      kind: 'upload',
       path: [...path],
-      made: made.map((collection) => [...collection]),
       created,
       sizeBytes,
       adler32: digests.adler32 ?? '',
@@ -110,9 +102,8 @@ export async function upload(
     },
     (placed) => ({
       checksums: [{ area: area.name, facts: placed, digests }],
-      changes: uploadChanges(place, { made, created }, placed, digests),
+      changes: uploadChanges(place, created, placed, digests),
       space: settlement(placed),
-      ...(door.account === undefined ? {} : { account: door.account }),
     }),
   );
   return { created, facts, digests };
