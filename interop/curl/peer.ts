@@ -1,7 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expectEqual, expectMatch } from '../harness/expect.ts';
-import type { Peer, Suite } from '../harness/peer.ts';
+import type { Peer } from '../harness/peer.ts';
+import { storageOf, storageToken } from '../harness/storage-access.ts';
 
 const CONTENT = 'The quick brown fox jumps over the lazy dog\n'.repeat(1000);
 
@@ -13,11 +14,9 @@ const peer: Peer = {
 
   async quick(suite) {
     const { endpoints } = suite.instance;
-    const observatory = at(suite, 'observatory');
-    const cloud = at(suite, 'cloud');
-    const audience = `${observatory} ${cloud}`;
-    const scope = 'storage.read:/ storage.create:/ storage.modify:/';
-    const token = await suite.instance.token({ user: 'admin', audience, scope });
+    const observatory = storageOf(suite.instance, 'observatory');
+    const cloud = storageOf(suite.instance, 'cloud');
+    const token = await storageToken(suite.instance, observatory, cloud);
     const file = path.join(suite.folder, 'fox.txt');
     writeFileSync(file, CONTENT);
 
@@ -105,11 +104,5 @@ const peer: Peer = {
     });
   },
 };
-
-function at(suite: Suite, site: string): string {
-  const found = suite.instance.endpoints.sites[site];
-  if (!found) throw new Error(`no site ${site}`);
-  return found.storage;
-}
 
 export default peer;

@@ -3,10 +3,11 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expectEqual, expectMatch } from '../harness/expect.ts';
 import type { Peer } from '../harness/peer.ts';
+import { storageOf, storageToken } from '../harness/storage-access.ts';
 
 const CONTENT = randomBytes(5_000_000);
 
-/** davix, the client library under gfal2 and FTS, by its commands: put, get, ls, mkdir, rm, and copies between storages. */
+/** davix, the client library under gfal2 and FTS, by its commands: put, get, ls, mkdir, mv, rm, and copies between storages. */
 const peer: Peer = {
   name: 'davix',
   components: ['storage'],
@@ -14,16 +15,8 @@ const peer: Peer = {
 
   async quick(suite) {
     const { endpoints } = suite.instance;
-    const at = (site: string) => {
-      const url = endpoints.sites[site]?.storage;
-      if (url === undefined) throw new Error(`no site ${site}`);
-      return url;
-    };
-    const token = await suite.instance.token({
-      user: 'admin',
-      audience: `${at('observatory')} ${at('cloud')}`,
-      scope: 'storage.read:/ storage.create:/ storage.modify:/',
-    });
+    const at = (site: string) => storageOf(suite.instance, site);
+    const token = await storageToken(suite.instance, at('observatory'), at('cloud'));
     const davs = (url: string) => url.replace(/^https/, 'davs');
     const here = davs(at('observatory'));
     const there = davs(at('cloud'));
@@ -49,6 +42,16 @@ const peer: Peer = {
       const listing = await davix('ls', '-l', `${here}/davix`);
       expectMatch(listing, /^-rw-r-----.* 5000000 .*file$/m, 'file');
       expectMatch(listing, /^drwx.* folder$/m, 'collection');
+    });
+    await suite.check('moves a file', async () => {
+      await davix('put', file, `${here}/davix/before`);
+      // davix 0.8.4 ends with 255 after every move, at Apache's mod_dav too: only what it writes tells a failure.
+      const move = (from: string) =>
+        suite.tools.run('davix-mv', [...options, `${here}/davix/${from}`, `${here}/davix/folder/after`]);
+      expectEqual((await move('before')).stderr, '', 'davix-mv');
+      expectMatch(await davix('ls', `${here}/davix/folder`), /^after$/m, 'where it went');
+      expectEqual(/before/.test(await davix('ls', `${here}/davix`)), false, 'where it was');
+      expectMatch((await move('before')).stderr, /404/, 'what is not there');
     });
     for (const mode of ['pull', 'push']) {
       await suite.check(`copies to another site by ${mode}`, async () => {

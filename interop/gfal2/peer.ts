@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expectEqual, expectMatch } from '../harness/expect.ts';
 import type { Peer } from '../harness/peer.ts';
+import { storageOf, storageToken } from '../harness/storage-access.ts';
 
 const CONTENT = randomBytes(3_000_000);
 const PACKAGES = [
@@ -23,16 +24,8 @@ const peer: Peer = {
 
   async quick(suite) {
     const { endpoints } = suite.instance;
-    const at = (site: string) => {
-      const url = endpoints.sites[site]?.storage;
-      if (url === undefined) throw new Error(`no site ${site}`);
-      return url;
-    };
-    const token = await suite.instance.token({
-      user: 'admin',
-      audience: `${at('observatory')} ${at('cloud')}`,
-      scope: 'storage.read:/ storage.create:/ storage.modify:/',
-    });
+    const at = (site: string) => storageOf(suite.instance, site);
+    const token = await storageToken(suite.instance, at('observatory'), at('cloud'));
     const davs = (site: string) => at(site).replace(/^https/, 'davs');
     const here = `${davs('observatory')}/gfal`;
     const there = `${davs('cloud')}/gfal`;

@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expectEqual, expectMatch } from '../harness/expect.ts';
 import type { Peer } from '../harness/peer.ts';
+import { storageOf, storageToken } from '../harness/storage-access.ts';
 
 const FILES = 20;
 
@@ -13,13 +14,8 @@ const peer: Peer = {
 
   async quick(suite) {
     const { endpoints } = suite.instance;
-    const storage = endpoints.sites.observatory?.storage;
-    if (storage === undefined) throw new Error('no site observatory');
-    const token = await suite.instance.token({
-      user: 'admin',
-      audience: storage,
-      scope: 'storage.read:/ storage.create:/ storage.modify:/',
-    });
+    const storage = storageOf(suite.instance, 'observatory');
+    const token = await storageToken(suite.instance, storage);
     const configuration = path.join(suite.folder, 'rclone.conf');
     writeFileSync(
       configuration,
