@@ -2,9 +2,9 @@ import { WeftError } from '@weft/kernel/errors';
 import type { Place } from './areas.ts';
 import { ALGORITHMS, type Algorithm, type Digests, findMismatch } from './checksums/digests.ts';
 import type { Door } from './door.ts';
-import type { FileFacts } from './files/types.ts';
+import type { FileFacts, StagedFile } from './files/types.ts';
 import { makeParents } from './make-parents.ts';
-import { receiveContent } from './receive-content.ts';
+import { type ReceivedContent, receiveContent } from './receive-content.ts';
 import type { Claim } from './space/quotas.ts';
 import type { SpaceChange } from './space/usage.ts';
 import { uploadChanges } from './upload-changes.ts';
@@ -25,6 +25,9 @@ export interface UploadOptions {
   readonly verify?: (content: { sizeBytes: number; digests: Digests }) => Promise<void>;
 }
 
+/** Fills a staged file by itself, with `expectedBytes` in whatever order, and says what they sum up to. */
+export type ContentReceiver = (staged: StagedFile) => Promise<ReceivedContent>;
+
 export interface Upload {
   readonly created: boolean;
   readonly facts: FileFacts;
@@ -39,7 +42,7 @@ export interface Upload {
 export async function upload(
   door: Door,
   place: Place,
-  source: AsyncIterable<Uint8Array>,
+  source: AsyncIterable<Uint8Array> | ContentReceiver,
   options: UploadOptions,
 ): Promise<Upload> {
   const { area, inner, path } = place;
@@ -57,11 +60,14 @@ export async function upload(
   let settlement: (file: FileFacts) => readonly SpaceChange[];
   try {
     options.onAccepted?.();
-    const content = await receiveContent(withinQuota(source, place, claim, options), staged, {
-      algorithms: ['adler32', ...(options.algorithms ?? []), ...algorithmsOf(expected)],
-      ...(options.expectedBytes === undefined ? {} : { expectedBytes: options.expectedBytes }),
-      ...(options.onProgress ? { onProgress: options.onProgress } : {}),
-    });
+    const content =
+      typeof source === 'function'
+        ? await source(staged)
+        : await receiveContent(withinQuota(source, place, claim, options), staged, {
+            algorithms: ['adler32', ...(options.algorithms ?? []), ...algorithmsOf(expected)],
+            ...(options.expectedBytes === undefined ? {} : { expectedBytes: options.expectedBytes }),
+            ...(options.onProgress ? { onProgress: options.onProgress } : {}),
+          });
     ({ digests, sizeBytes } = content);
     const mismatch = findMismatch(expected, digests);
     if (mismatch) {
