@@ -156,8 +156,19 @@ const providerSchema = z.strictObject({
     .array(z.string())
     .default([])
     .describe('AARC entitlements, all of which the person must have'),
+  admin_entitlements: z
+    .array(z.string())
+    .default([])
+    .describe('Groups or entitlements whose holders may make API keys by `get_apikey`; empty: nobody'),
+  admin_entitlement_claim: z
+    .string()
+    .default('eduperson_entitlement')
+    .describe('Claim of userinfo that is looked at besides groups and entitlements of the token'),
   link_days: z.int().min(1).max(3650).optional().describe('After so many days a link must be made anew'),
 });
+
+/** What an API key is for: reading mappings, or administering the site as well. */
+export const KEY_SCOPES = ['alise.mapping', 'alise.admin'] as const;
 
 const siteSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9_-]*$/i),
@@ -169,6 +180,7 @@ const siteSchema = z.strictObject({
         username: z.string().regex(/^[a-z_][a-z0-9_.-]{0,63}$/, 'a Unix user name'),
         uid: z.int().min(0).optional(),
         gid: z.int().min(0).optional(),
+        groups: z.array(z.string()).default([]).describe('Local groups; services get them with the mapping'),
         display_name: z.string().optional(),
         internal: federatedSchema.optional().describe('Who the account is at the site’s own provider'),
         external: z.array(federatedSchema).default([]),
@@ -192,9 +204,18 @@ const siteSchema = z.strictObject({
         name: z.string().min(1),
         secret: secretSchema.optional(),
         secret_file: z.string().optional(),
+        scopes: z.array(z.enum(KEY_SCOPES)).min(1).default(['alise.mapping']),
+        allowed_addresses: z
+          .array(z.union([z.cidrv4(), z.cidrv6()]))
+          .default([])
+          .describe('Networks from which the key is good; empty: all'),
       }),
     )
     .default([]),
+  audit_look_ups: z
+    .boolean()
+    .default(false)
+    .describe('Whether every look-up becomes an audit row, not only changes'),
 });
 
 const aliseSchema = z.strictObject({

@@ -2,12 +2,14 @@ import { fileURLToPath } from 'node:url';
 import { type ComponentContext, defineComponent, type ListenerDefinition } from '@weft/kernel/component';
 import { sql } from 'kysely';
 import { registerAliseAdministration } from './api/alise-administration.ts';
-import { printAliseError, registerAliseV1 } from './api/alise-v1.ts';
+import { registerAliseApiKeys } from './api/alise-api-keys.ts';
+import { printAliseError, printAliseNotFound, registerAliseV1 } from './api/alise-v1.ts';
 import { registerAliseV2 } from './api/alise-v2.ts';
 import { registerAuthorize } from './api/authorize.ts';
 import { registerDevice } from './api/device.ts';
 import { registerDiscovery } from './api/discovery.ts';
 import { registerLinking } from './api/linking.ts';
+import { registerMyLinks } from './api/my-links.ts';
 import { printOAuthError } from './api/oauth-dialect.ts';
 import { registerRegistration } from './api/registration.ts';
 import { registerSignIn } from './api/sign-in.ts';
@@ -17,6 +19,7 @@ import { registerToken } from './api/token.ts';
 import { registerTokenInspection } from './api/token-inspection.ts';
 import { configSchema, type IdentityConfig } from './config.ts';
 import { endCredentialsOfBefore } from './core/end-credentials-of-before.ts';
+import { createSiteProviders } from './core/linking/site-providers.ts';
 import { provisionRealm } from './core/provision-realm.ts';
 import { provisionSites } from './core/provision-sites.ts';
 import { createRealm, realmConfigs } from './core/realm.ts';
@@ -39,7 +42,7 @@ export default identity;
 
 async function provision(context: ComponentContext<IdentityConfig>): Promise<void> {
   const { config, database, wakeUps } = context;
-  for (const [realm] of realmConfigs(config)) await ensureSigningKey(context, realm);
+  await Promise.all(realmConfigs(config).map(([realm]) => ensureSigningKey(context, realm)));
   await database.transaction<void, IdentityTables>(async (tx) => {
     // Several processes start at once; the second one finds everything done.
     await sql`select pg_advisory_xact_lock(hashtext('identity.provision'))`.execute(tx);
@@ -82,12 +85,16 @@ function listeners(context: ComponentContext<IdentityConfig>): ListenerDefinitio
       ...alise.listen,
       url: alise.url,
       events: (principal) => [...principal.scopes].some((scope) => scope.startsWith('alise.mapping:')),
-      options: { printError: printAliseError },
+      options: { printError: printAliseError, printNotFound: printAliseNotFound },
       routes(app) {
-        registerAliseV1(app, { database, wakeUps, verifier, url: alise.url });
-        registerAliseV2(app, { database, wakeUps, verifier, url: alise.url });
-        registerAliseAdministration(app, { database, wakeUps, verifier, url: alise.url });
-        registerLinking(app, { database, wakeUps, fetch: context.fetch, config: alise });
+        const providers = createSiteProviders(alise, context.fetch);
+        const options = { database, wakeUps, verifier, url: alise.url, config: alise };
+        registerAliseV1(app, options);
+        registerAliseV2(app, options);
+        registerAliseAdministration(app, options);
+        registerAliseApiKeys(app, options, { providers, developmentProfile: config.development_profile });
+        registerMyLinks(app, options);
+        registerLinking(app, { database, wakeUps, providers, config: alise });
       },
     },
   ];

@@ -97,7 +97,12 @@ describe('the ALISE look-up', () => {
       status: 401,
       body: badKey,
     });
-    expect(await get(path(sha1(ISSUER), ALICE))).toMatchObject({ status: 401, body: badKey });
+    expect(await get(path(sha1(ISSUER), ALICE))).toMatchObject({
+      status: 422,
+      body: {
+        detail: [{ type: 'missing', loc: ['query', 'apikey'], msg: 'Field required', input: null }],
+      },
+    });
     const notMapped = { detail: [{ msg: 'no such user', type: 'not-mapped' }] };
     expect(await get(`${path(sha1(ISSUER), 'nobody')}?apikey=${KEY}`)).toMatchObject({
       status: 401,
@@ -145,6 +150,20 @@ describe('the ALISE look-up', () => {
       status: 403,
       body: { detail: 'Not authenticated' },
     });
+    const bad = { authorization: 'Bearer not.a.token' };
+    expect(await get('/api/v1/authenticated', bad)).toMatchObject({
+      status: 401,
+      body: { error: 'Unauthenticated', error_description: expect.any(String) },
+    });
+    for (const [path, headers, error] of [
+      ['/api/v1/hpc/all_my_mappings_raw', bad, expect.any(String)],
+      ['/api/v1/hpc/all_my_mappings_raw', {}, expect.any(String)],
+      ['/api/v1/cloud/all_my_mappings_raw', mine, 'No IDs linked'],
+      ['/api/v1/elsewhere/all_my_mappings_raw', mine, 'Invalid site name'],
+    ] as const) {
+      expect(await get(path, headers)).toMatchObject({ status: 200, body: { error } });
+    }
+    expect(await get('/api/v1/version')).toMatchObject({ status: 200, body: expect.stringMatching(/^1\./) });
   });
 });
 

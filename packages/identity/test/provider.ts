@@ -156,7 +156,11 @@ export async function startProvider(
   const test = await startTestDatabase({ migrations: { identity: identity.migrations } });
   const apps: Parameters<typeof fetchInto>[0] = {};
   const fetch: GuardedFetch = (input, init) => fetchInto(apps)(input, init);
-  const verifier = createTokenVerifier({ issuers: [{ issuer: ISSUER }], fetch, log: test.log });
+  const verifier = createTokenVerifier({
+    issuers: [ISSUER, changes.second_issuer?.url ?? []].flat().map((issuer) => ({ issuer })),
+    fetch,
+    log: test.log,
+  });
   const config = configSchema.parse(await provider(changes));
   const context = createTestContext({ test, config, verifier, fetch });
   await identity.prepare?.(context);

@@ -1,8 +1,7 @@
 import { authenticate, readBearer } from '@weft/kernel/auth';
 import { WeftError } from '@weft/kernel/errors';
 import { type ErrorPrinter, printProblem, toHttpFailure } from '@weft/kernel/http';
-import type { FastifyInstance } from 'fastify';
-import { findApiKey } from '../core/api-keys.ts';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import {
   type AccountMapping,
   findMapping,
@@ -12,7 +11,7 @@ import {
 } from '../core/mappings.ts';
 import type { IdentityTables } from '../db/schema.ts';
 import { printLinkingError } from './linking.ts';
-import { type AliseOptions, requireSiteReader } from './site-reader.ts';
+import { type AliseOptions, createLookUpAudit, requireSiteReader } from './site-reader.ts';
 
 /** The version of ALISE whose answers these are. */
 const ALISE_VERSION = '1.1.5';
@@ -28,19 +27,21 @@ interface SiteParams {
 export function registerAliseV1(app: FastifyInstance, options: AliseOptions): void {
   const { database, verifier, url } = options;
   const sql = database.withTables<IdentityTables>();
+  const audit = createLookUpAudit(options);
 
   app.get<{ Params: SiteParams & { iss: string; sub: string } }>(
     '/api/v1/target/:site/mapping/issuer/:iss/user/:sub',
     async (request, reply) => {
       const { site, iss, sub } = request.params;
-      await requireSiteReader(options, request, site);
+      const caller = await requireSiteReader(options, request, site);
       const query = {
         issuers: issuerSpellings(iss),
         subjects: subjectSpellings(sub, lastSegment(request.rawTarget)),
         includeInternal: false,
       };
-      const mapping = requireMapping(await findMapping(sql, site, query));
-      return reply.headers(PRIVATE).send(print(mapping));
+      const mapping = await findMapping(sql, site, query);
+      await audit(request, site, caller, [{ object: `${sub} at ${iss}`, found: mapping !== undefined }]);
+      return reply.headers(PRIVATE).send(print(requireMapping(mapping)));
     },
   );
 
@@ -48,7 +49,7 @@ export function registerAliseV1(app: FastifyInstance, options: AliseOptions): vo
     '/api/v1/:site/get_mappings/:identity',
     async (request, reply) => {
       const { site, identity } = request.params;
-      await requireSiteReader(options, request, site);
+      const caller = await requireSiteReader(options, request, site);
       const at = identity.lastIndexOf('@');
       if (at < 0) throw notMapped();
       const issuers = issuerSpellings(identity.slice(at + 1));
@@ -60,27 +61,25 @@ export function registerAliseV1(app: FastifyInstance, options: AliseOptions): vo
         ),
         includeInternal: true,
       };
-      return reply.headers(PRIVATE).send(print(requireMapping(await findMapping(sql, site, query))));
+      const mapping = await findMapping(sql, site, query);
+      await audit(request, site, caller, [{ object: identity, found: mapping !== undefined }]);
+      return reply.headers(PRIVATE).send(print(requireMapping(mapping)));
     },
   );
 
-  app.get<{ Params: SiteParams & { apikey: string } }>(
-    '/api/v1/target/:site/validate_apikey/:apikey',
-    async ({ params: { site, apikey } }, reply) =>
-      reply.headers(PRIVATE).send({ apikey: (await findApiKey(sql, site, apikey)) !== undefined }),
-  );
-
+  // The original answers 200 whatever the caller has done wrong. What is our fault is a 5xx.
   app.get<{ Params: SiteParams }>('/api/v1/:site/all_my_mappings_raw', async (request, reply) => {
     const { site } = request.params;
-    if (!(await siteExists(sql, site)))
-      throw new WeftError('not-found', 'not-found', `There is no site ${site}.`);
-    const { issuer, subject } = await authenticate(request, verifier, [url]);
-    const mapping = await findMapping(sql, site, {
-      issuers: [issuer],
-      subjects: [subject],
-      includeInternal: true,
-    });
-    return reply.headers(PRIVATE).send(print(requireMapping(mapping)));
+    try {
+      if (!(await siteExists(sql, site))) throw new WeftError('not-found', 'not-found', 'Invalid site name');
+      const { issuer, subject } = await authenticate(request, verifier, [url]);
+      const query = { issuers: [issuer], subjects: [subject], includeInternal: true };
+      return reply.headers(PRIVATE).send(print(requireMapping(await findMapping(sql, site, query))));
+    } catch (error) {
+      if (!(error instanceof WeftError) || error.status >= 500) throw error;
+      const text = error.code === 'not-mapped' ? 'No IDs linked' : error.message;
+      return reply.headers(PRIVATE).send({ error: text });
+    }
   });
 
   app.get('/api/v1/alise/supported_issuers', async (_request, reply) =>
@@ -94,7 +93,10 @@ export function registerAliseV1(app: FastifyInstance, options: AliseOptions): vo
   app.get('/api/v1/authenticated', async (request, reply) => {
     if (readBearer(request) === undefined)
       throw new WeftError('forbidden', 'not-authenticated', 'Not authenticated');
-    await authenticate(request, verifier, [url]);
+    await authenticate(request, verifier, [url]).catch((error: unknown) => {
+      if (!(error instanceof WeftError) || error.status >= 500) throw error;
+      throw new WeftError('unauthenticated', 'unauthenticated-person', error.message);
+    });
     return reply.type('application/json').send(JSON.stringify('This worked: there was a valid login'));
   });
 }
@@ -157,17 +159,37 @@ function printIdentity({ subject, issuer, displayName, lastSeen }: LinkedIdentit
   };
 }
 
-/** The bodies of FastAPI that ALISE's clients know; API v2 speaks RFC 9457. */
+/** The bodies of FastAPI, flaat and ALISE that its clients know; API v2 speaks RFC 9457. */
 export const printAliseError: ErrorPrinter = (error, request, reply) => {
   if (request.url.startsWith('/api/v2/')) return printProblem(error, request, reply);
   if (!request.url.startsWith('/api/') && !request.url.startsWith('/.weft/'))
     return printLinkingError(error, request, reply);
   const { status, code, message } = toHttpFailure(error);
-  if (code === 'not-authenticated') return void reply.code(403).send({ detail: message });
-  const detail =
-    status === 401 && code !== 'not-mapped'
-      ? { msg: 'invalid apikey', type: 'invalid' }
-      : { msg: message, type: code };
-  if (status === 401 && code !== 'not-mapped') reply.header('www-authenticate', 'Bearer realm="alise"');
-  return void reply.code(status).send({ detail: [detail] });
+  const as = (answer: number, body: unknown) => void reply.code(answer).send(body);
+  switch (code) {
+    case 'not-authenticated':
+      return as(403, { detail: message });
+    case 'not-authorised':
+      return as(401, { detail: message });
+    case 'unauthenticated-person':
+      reply.header('www-authenticate', 'Bearer realm="alise"');
+      return as(401, { error: 'Unauthenticated', error_description: message });
+    case 'missing_token':
+      return as(422, {
+        detail: [{ type: 'missing', loc: ['query', 'apikey'], msg: 'Field required', input: null }],
+      });
+    case 'not-mapped':
+      return as(401, { detail: [{ msg: message, type: code }] });
+  }
+  if (status === 404) return as(404, { detail: 'Not Found' });
+  if (status === 401) {
+    reply.header('www-authenticate', 'Bearer realm="alise"');
+    return as(401, { detail: [{ msg: 'invalid apikey', type: 'invalid' }] });
+  }
+  return as(status, { detail: [{ msg: message, type: code }] });
 };
+
+/** A path that nobody answers to. */
+export function printAliseNotFound(request: FastifyRequest, reply: FastifyReply): void {
+  printAliseError(new WeftError('not-found', 'not-found', 'There is no such page.'), request, reply);
+}

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { findLinks, findLinksOfAccount, type Link } from '../core/find-links.ts';
 import type { IdentityTables } from '../db/schema.ts';
-import { type AliseOptions, requireSiteReader } from './site-reader.ts';
+import { type AliseOptions, createLookUpAudit, requireSiteReader } from './site-reader.ts';
 
 const lookupSchema = z.object({
   identities: z
@@ -15,14 +15,20 @@ const lookupSchema = z.object({
 /** The linking API v2: identifiers stay out of URLs, many at a time (brief alise-aai 2.4). */
 export function registerAliseV2(app: FastifyInstance, options: AliseOptions): void {
   const sql = options.database.withTables<IdentityTables>();
+  const audit = createLookUpAudit(options);
 
   app.post<{ Params: { site: string } }>('/api/v2/sites/:site/mappings::lookup', async (request, reply) => {
     const { site } = request.params;
-    await requireSiteReader(options, request, site);
+    const caller = await requireSiteReader(options, request, site);
     const body = lookupSchema.safeParse(request.body);
     if (!body.success) throw new WeftError('invalid', 'invalid-body', z.prettifyError(body.error));
     const identities = body.data.identities.map(({ iss, sub }) => ({ issuer: iss, subject: sub }));
     const links = await findLinks(sql, site, identities);
+    const looked = identities.map(({ issuer, subject }, index) => ({
+      object: `${subject} at ${issuer}`,
+      found: links[index] !== undefined,
+    }));
+    await audit(request, site, caller, looked);
     return reply
       .headers(PRIVATE)
       .send({ mappings: links.map((link) => (link === undefined ? null : print(link))) });
@@ -32,11 +38,12 @@ export function registerAliseV2(app: FastifyInstance, options: AliseOptions): vo
     '/api/v2/sites/:site/mappings',
     async (request, reply) => {
       const { site } = request.params;
-      await requireSiteReader(options, request, site);
+      const caller = await requireSiteReader(options, request, site);
       const { username } = request.query;
       if (typeof username !== 'string')
         throw new WeftError('invalid', 'username-missing', 'Which account? Add ?username=NAME.');
       const links = await findLinksOfAccount(sql, site, username);
+      await audit(request, site, caller, [{ object: username, found: links.length > 0 }]);
       return reply.headers(PRIVATE).send({ mappings: links.map(print) });
     },
   );
@@ -51,9 +58,16 @@ function print(link: Link) {
     username: link.username,
     uid: link.uid,
     gid: link.gid,
+    groups: link.groups,
     state: link.state,
     link_id: link.id,
     linked_at: link.linkedAt.toISOString(),
     expires_at: link.expiresAt?.toISOString() ?? null,
+    display_name: link.displayName,
+    email: link.claims.email ?? null,
+    voperson_id: link.claims.voperson_id ?? null,
+    home_organization: link.claims.schac_home_organization ?? null,
+    affiliation: link.claims.eduperson_scoped_affiliation ?? [],
+    assurance: link.claims.eduperson_assurance ?? [],
   };
 }

@@ -1,6 +1,6 @@
 import type { Database, WakeUps } from '@weft/kernel/database';
 import { WeftError } from '@weft/kernel/errors';
-import type { ErrorPrinter, GuardedFetch } from '@weft/kernel/http';
+import type { ErrorPrinter } from '@weft/kernel/http';
 import { toHttpFailure } from '@weft/kernel/http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { AliseConfig, SiteConfig } from '../config.ts';
@@ -13,7 +13,7 @@ import {
   findLinkingSession,
   type LinkingSession,
 } from '../core/linking/linking-sessions.ts';
-import { createSiteProviders, type ProviderKind } from '../core/linking/site-providers.ts';
+import type { ProviderKind, SiteProviders } from '../core/linking/site-providers.ts';
 import {
   awaitConfirmation,
   beginTransaction,
@@ -36,7 +36,7 @@ type AtSite = FastifyRequest<{ Params: { site: string } }>;
 export interface LinkingOptions {
   database: Database;
   wakeUps: WakeUps;
-  fetch: GuardedFetch;
+  providers: SiteProviders;
   config: AliseConfig;
 }
 
@@ -46,9 +46,8 @@ export interface LinkingOptions {
  */
 export function registerLinking(
   app: FastifyInstance,
-  { database, wakeUps, fetch, config }: LinkingOptions,
+  { database, wakeUps, providers, config }: LinkingOptions,
 ): void {
-  const providers = createSiteProviders(config, fetch);
   const sql = database.withTables<IdentityTables>();
 
   const siteOf = (request: AtSite): SiteConfig => {
@@ -184,7 +183,8 @@ export function registerLinking(
       return reply.header('cache-control', 'no-store').redirect(`/${site}/confirm?ticket=${ticket}`, 303);
     }
     const cookie = await database.transaction<string, IdentityTables>(async (tx) => {
-      const seen = { issuer: provider.issuer, subject: person.subject, displayName: person.displayName };
+      const { subject, displayName, claims } = person;
+      const seen = { issuer: provider.issuer, subject, displayName, claims };
       const account = await accountOf(tx, wakeUps, site, seen, person.username, originOf(request));
       await endLinkingSession(tx, cookies.get(SESSION));
       return beginLinkingSession(tx, {
@@ -230,6 +230,7 @@ export function registerLinking(
         issuer: provider.issuer,
         subject: waiting.subject,
         displayName: waiting.display_name ?? undefined,
+        claims: waiting.claims,
       };
       await linkIdentity(tx, wakeUps, session, seen, provider.link_days, originOf(request));
       return 'linked';

@@ -2,8 +2,11 @@ import { authenticate, type TokenVerifier } from '@weft/kernel/auth';
 import type { Database, WakeUps } from '@weft/kernel/database';
 import { WeftError } from '@weft/kernel/errors';
 import type { FastifyRequest } from 'fastify';
-import { findApiKey } from '../core/api-keys.ts';
+import type { AliseConfig } from '../config.ts';
+import { findApiKey, type KeyScope } from '../core/api-keys.ts';
+import { type AuditLog, createAuditLog } from '../core/audit.ts';
 import type { IdentityTables } from '../db/schema.ts';
+import { originOf } from './oauth-dialect.ts';
 
 export interface AliseOptions {
   database: Database;
@@ -11,36 +14,102 @@ export interface AliseOptions {
   verifier: TokenVerifier;
   /** The audience of service tokens. */
   url: string;
+  config: AliseConfig;
+}
+
+/** A service or a person that may read or administer a site. */
+export interface SiteCaller {
+  readonly name: string;
+  /** When the credential ends, where it says so. */
+  readonly expiresAt: Date | undefined;
 }
 
 /**
  * Requires that a request may read the mappings of a site: by an API key of that site, or by a token with the scope
  * `alise.mapping:<site>`.
  *
- * @throws {WeftError} `unauthenticated`, code `invalid` or `missing_token` or `invalid_token`
+ * @throws {WeftError} `unauthenticated`, code `invalid`, `missing_token` or `invalid_token`
  */
 export async function requireSiteReader(
+  options: AliseOptions,
+  request: FastifyRequest,
+  site: string,
+): Promise<SiteCaller> {
+  const caller = await callerWith(options, request, site, 'alise.mapping');
+  if (caller === undefined) throw new WeftError('unauthenticated', 'invalid', 'invalid apikey');
+  return caller;
+}
+
+/**
+ * Requires an API key of the site that may administer it, or a token with the scope `alise.admin:<site>`.
+ *
+ * @throws {WeftError} `unauthenticated`, code `missing_token` or `invalid_token`; `forbidden`, code `insufficient_scope`
+ */
+export async function requireSiteAdministrator(
+  options: AliseOptions,
+  request: FastifyRequest,
+  site: string,
+): Promise<SiteCaller> {
+  const caller = await callerWith(options, request, site, 'alise.admin');
+  if (caller !== undefined) return caller;
+  throw new WeftError('forbidden', 'insufficient_scope', `This needs alise.admin:${site}.`, {
+    details: { scope: `alise.admin:${site}` },
+  });
+}
+
+async function callerWith(
   { database, verifier, url }: AliseOptions,
   request: FastifyRequest,
   site: string,
-): Promise<void> {
+  scope: KeyScope,
+): Promise<SiteCaller | undefined> {
   const key = presentedKey(request);
-  if (key !== undefined && (await findApiKey(database.withTables<IdentityTables>(), site, key)) !== undefined)
-    return;
+  const known =
+    key === undefined
+      ? undefined
+      : await findApiKey(database.withTables<IdentityTables>(), site, key, request.ip);
+  if (known?.scopes.includes(scope)) return { name: `key ${known.name}`, expiresAt: undefined };
   // Keys have no dots, tokens have two.
   if (key === undefined || key.includes('.')) {
     const principal = await authenticate(request, verifier, [url]);
-    if (principal.scopes.has(`alise.mapping:${site}`)) return;
+    if (principal.scopes.has(`${scope}:${site}`))
+      return { name: principal.subject, expiresAt: principal.expiresAt };
   }
-  throw new WeftError('unauthenticated', 'invalid', 'invalid apikey');
+  return undefined;
 }
 
 /** The key in the query, as the original wants it, or in a header, where it does not end up in logs. */
-function presentedKey(request: FastifyRequest): string | undefined {
+export function presentedKey(request: FastifyRequest): string | undefined {
   const { apikey } = request.query as { apikey?: unknown };
   if (typeof apikey === 'string') return apikey;
   const header = request.headers['x-api-key'];
   if (typeof header === 'string') return header;
   const match = /^(?:Bearer|ApiKey)\s+(\S+)$/i.exec(request.headers.authorization ?? '');
   return match?.[1];
+}
+
+/** Writes who looked up what at the sites that want to know; many at a time, and no answer before its row. */
+export function createLookUpAudit({ database, config }: AliseOptions) {
+  const log: AuditLog = createAuditLog(database.withTables<IdentityTables>());
+  const sites = new Set(config.sites.filter((site) => site.audit_look_ups).map(({ name }) => name));
+  return async (
+    request: FastifyRequest,
+    site: string,
+    caller: SiteCaller,
+    looked: readonly { object: string; found: boolean }[],
+  ): Promise<void> => {
+    if (!sites.has(site)) return;
+    const common = {
+      realm: null,
+      site,
+      actor: caller.name,
+      action: 'mapping.look-up',
+      origin: originOf(request),
+    };
+    await Promise.all(
+      looked.map(({ object, found }) =>
+        log.record({ ...common, object, decision: 'granted', reason: found ? 'found' : 'unknown' }),
+      ),
+    );
+  };
 }

@@ -1,24 +1,101 @@
-import type { Sql } from '@weft/kernel/database';
+import { randomInt } from 'node:crypto';
+import { isIP } from 'node:net';
+import type { Sql, Tx } from '@weft/kernel/database';
 import { sql } from 'kysely';
+import type { KEY_SCOPES } from '../config.ts';
 import type { IdentityTables } from '../db/schema.ts';
 import { hashSecret } from './hashes.ts';
 
-/** The name of a live API key of this site, or `undefined`. The key of another site is as good as none. */
+/** What a key is for: reading mappings, or administering the site as well. */
+export type KeyScope = (typeof KEY_SCOPES)[number];
+
+/** A key as its administrator sees it: never the key itself, nor its hash. */
+export interface ApiKey {
+  readonly id: string;
+  readonly name: string;
+  /** The beginning of the key; absent for keys of the configuration. */
+  readonly prefix: string | null;
+  readonly scopes: readonly KeyScope[];
+  readonly allowed_addresses: readonly string[];
+  readonly created_at: Date;
+  readonly expires_at: Date | null;
+  readonly last_used_at: Date | null;
+  readonly revoked_at: Date | null;
+}
+
+const COLUMNS = sql`id, name, prefix, scopes, allowed_addresses::text[] as allowed_addresses, created_at, expires_at,
+  last_used_at, revoked_at`;
+
+const LETTERS = 'abcdefghijklmnopqrstuvwxyz';
+/** 32 lower-case letters, as ALISE makes them and its clients store them: 150 bits. */
+const KEY_LENGTH = 32;
+const SHOWN_LENGTH = 6;
+
+export function newApiKey(): string {
+  return Array.from({ length: KEY_LENGTH }, () => LETTERS[randomInt(LETTERS.length)]).join('');
+}
+
+export interface NewApiKey {
+  readonly key: string;
+  readonly name: string;
+  readonly days: number;
+  readonly scopes: readonly KeyScope[];
+  readonly allowedAddresses: readonly string[];
+}
+
+/** Keeps the hash of a new key; `undefined` when the site has a key of this name. */
+export async function addApiKey(
+  tx: Tx<IdentityTables>,
+  site: string,
+  { key, name, days, scopes, allowedAddresses }: NewApiKey,
+): Promise<ApiKey | undefined> {
+  const { rows } = await sql<ApiKey>`
+    insert into identity.api_keys (site, name, hash, prefix, scopes, allowed_addresses, configured, expires_at)
+    values (${site}, ${name}, ${hashSecret(key)}, ${key.slice(0, SHOWN_LENGTH)}, ${scopes}::text[],
+            ${allowedAddresses}::cidr[], false, now() + make_interval(days => ${days}))
+    on conflict (site, name) do nothing
+    returning ${COLUMNS}`.execute(tx);
+  return rows[0];
+}
+
+export async function listApiKeys(database: Sql<IdentityTables>, site: string): Promise<ApiKey[]> {
+  const { rows } = await sql<ApiKey>`
+    select ${COLUMNS} from identity.api_keys where site = ${site} order by created_at, id`.execute(database);
+  return rows;
+}
+
+/** Answers whether there was a live key of this site to revoke. */
+export async function revokeApiKey(tx: Tx<IdentityTables>, site: string, id: string): Promise<boolean> {
+  const { rows } = await sql`
+    update identity.api_keys set revoked_at = now()
+     where site = ${site} and id::text = ${id} and revoked_at is null returning id`.execute(tx);
+  return rows.length > 0;
+}
+
+/** A live API key of this site, or `undefined`. The key of another site, or from elsewhere, is as good as none. */
 export async function findApiKey(
   database: Sql<IdentityTables>,
   site: string,
   key: string,
-): Promise<string | undefined> {
+  address: string,
+): Promise<Pick<ApiKey, 'name' | 'scopes'> | undefined> {
   // Remembering the use of a key must not cost a write on every look-up: once a minute will do.
-  const { rows } = await sql<{ name: string }>`
+  const { rows } = await sql<Pick<ApiKey, 'name' | 'scopes'>>`
     with found as (
-      select id, name, last_used_at from identity.api_keys
+      select id, name, scopes, last_used_at from identity.api_keys
        where hash = ${hashSecret(key)} and site = ${site}
          and revoked_at is null and (expires_at is null or expires_at > now())
+         and (allowed_addresses = '{}' or ${plainAddress(address)}::inet <<= any(allowed_addresses))
     ), touched as (
       update identity.api_keys set last_used_at = now()
        where id in (select id from found where last_used_at is null or last_used_at < now() - interval '1 minute')
     )
-    select name from found`.execute(database);
-  return rows[0]?.name;
+    select name, scopes from found`.execute(database);
+  return rows[0];
+}
+
+/** `::ffff:192.0.2.1` is 192.0.2.1; what is no address (a Unix socket's peer) is inside no network. */
+function plainAddress(address: string): string | null {
+  const plain = address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '');
+  return isIP(plain) === 0 ? null : plain;
 }

@@ -1,6 +1,6 @@
 import type { Sql } from '@weft/kernel/database';
 import { sql } from 'kysely';
-import type { IdentityTables } from '../db/schema.ts';
+import type { IdentityTables, PersonClaims } from '../db/schema.ts';
 
 export interface FederatedIdentity {
   readonly issuer: string;
@@ -15,19 +15,24 @@ export interface Link extends FederatedIdentity {
   readonly username: string;
   readonly uid: number | null;
   readonly gid: number | null;
+  /** Of the local account. */
+  readonly groups: readonly string[];
+  readonly claims: PersonClaims;
   readonly state: 'active' | 'suspended' | 'expired' | 'unlinked';
   readonly linkedAt: Date;
   readonly expiresAt: Date | null;
 }
 
-const LINK = sql`
-  link.id, link.kind, person.display_name as "displayName", account.username, account.uid, account.gid, issuer.url as issuer, person.subject,
+/** The columns of a `Link` in `FROM_LINKS`. */
+export const LINK = sql`
+  link.id, link.kind, person.display_name as "displayName", account.username, account.uid,
+  account.gid, account.groups, person.claims, issuer.url as issuer, person.subject,
   link.created_at as "linkedAt", link.expires_at as "expiresAt",
   case when link.state = 'active' and account.state = 'suspended' then 'suspended'
        when link.state = 'active' and link.expires_at <= now() then 'expired'
        else link.state end as state`;
 
-const FROM_LINKS = sql`
+export const FROM_LINKS = sql`
   identity.links link
   join identity.local_accounts account on account.id = link.account_id
   join identity.identities person on person.id = link.identity_id

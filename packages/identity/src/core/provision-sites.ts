@@ -86,31 +86,47 @@ async function provisionProviders(tx: Tx<IdentityTables>, sites: readonly SiteCo
 
 async function provisionAccounts(tx: Tx<IdentityTables>, sites: readonly SiteConfig[]) {
   const accounts = sites.flatMap(({ name: site, links }) =>
-    links.map(({ username, uid, gid, display_name }) => ({ site, username, uid, gid, display_name })),
+    links.map(({ username, uid, gid, groups, display_name }) => ({
+      site,
+      username,
+      uid,
+      gid,
+      groups,
+      display_name,
+    })),
   );
-  await sql`insert into identity.local_accounts (site, username, uid, gid, display_name)
-    select site, username, uid, gid, display_name
+  await sql`insert into identity.local_accounts (site, username, uid, gid, groups, display_name)
+    select site, username, uid, gid, array(select jsonb_array_elements_text(groups)), display_name
       from jsonb_to_recordset(${JSON.stringify(accounts)}::jsonb)
-        as given(site text, username text, uid int, gid int, display_name text)
+        as given(site text, username text, uid int, gid int, groups jsonb, display_name text)
     on conflict (site, username) do update
-      set uid = excluded.uid, gid = excluded.gid, display_name = excluded.display_name`.execute(tx);
+      set uid = excluded.uid, gid = excluded.gid, groups = excluded.groups, display_name = excluded.display_name`.execute(
+    tx,
+  );
 }
 
 async function provisionApiKeys(tx: Tx<IdentityTables>, sites: readonly SiteConfig[]) {
   const keys = sites.flatMap(({ name: site, api_keys }) =>
-    api_keys.map(({ name, secret, secret_file }) => ({
+    api_keys.map(({ name, secret, secret_file, scopes, allowed_addresses }) => ({
       site,
       name,
+      scopes,
+      allowed_addresses,
       hash: secretHashOf(secret, secret_file)?.toString('hex'),
     })),
   );
   await sql`with given as (
-      select site, name, decode(hash, 'hex') as hash
-        from jsonb_to_recordset(${JSON.stringify(keys)}::jsonb) as keys(site text, name text, hash text)
+      select site, name, decode(hash, 'hex') as hash, array(select jsonb_array_elements_text(scopes)) as scopes,
+             array(select jsonb_array_elements_text(allowed_addresses)::cidr) as addresses
+        from jsonb_to_recordset(${JSON.stringify(keys)}::jsonb)
+          as keys(site text, name text, hash text, scopes jsonb, allowed_addresses jsonb)
        where hash is not null
     ), kept as (
-      insert into identity.api_keys (site, name, hash, configured) select site, name, hash, true from given
-      on conflict (site, name) do update set hash = excluded.hash, configured = true, revoked_at = null
+      insert into identity.api_keys (site, name, hash, scopes, allowed_addresses, configured)
+      select site, name, hash, scopes, addresses, true from given
+      on conflict (site, name) do update
+        set hash = excluded.hash, scopes = excluded.scopes, allowed_addresses = excluded.allowed_addresses,
+            configured = true, revoked_at = null
     )
     update identity.api_keys set revoked_at = now()
      where configured and revoked_at is null
@@ -142,9 +158,11 @@ async function upsertLinks(tx: Tx<IdentityTables>, links: readonly ConfiguredLin
       insert into identity.links (site, kind, account_id, identity_id, configured)
       select site, kind, account_id, identity_id, true from (${resolvedLinks(links)}) wanted
       on conflict (site, identity_id) do update
-        set account_id = excluded.account_id, kind = excluded.kind, state = 'active', configured = true, unlinked_at = null
-        where (links.account_id, links.kind, links.state, links.configured)
-           is distinct from (excluded.account_id, excluded.kind, 'active', true)
+        set account_id = excluded.account_id, kind = excluded.kind, configured = true, unlinked_at = null,
+            -- What the security contact has suspended stays so.
+            state = case when links.state = 'suspended' then 'suspended' else 'active' end
+        where links.state = 'unlinked'
+           or (links.account_id, links.kind, links.configured) is distinct from (excluded.account_id, excluded.kind, true)
       returning id, site, account_id, identity_id, state
     ) ${describeTouchedLinks}`.execute(tx);
   return rows;

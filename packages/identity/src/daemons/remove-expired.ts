@@ -3,6 +3,7 @@ import type { Database } from '@weft/kernel/database';
 import { startLoop } from '@weft/kernel/work';
 import { sql } from 'kysely';
 import type { IdentityConfig } from '../config.ts';
+import { removeTombstones } from '../core/linking/remove-tombstones.ts';
 
 const BATCH = 5000;
 
@@ -26,7 +27,10 @@ export const removeExpired: DaemonDefinition<IdentityConfig> = {
     startLoop(
       { database, wakeUps, log, name: 'identity.remove-expired', everySeconds: 600, leaderOnly: true },
       async () => {
-        const removed = await Promise.all(EXPIRING.map((table) => removeBatch(database, table)));
+        const removed = await Promise.all([
+          ...EXPIRING.map((table) => removeBatch(database, table)),
+          removeTombstones(database, BATCH),
+        ]);
         return removed.some((rows) => rows === BATCH) ? 'more' : 'idle';
       },
     ),

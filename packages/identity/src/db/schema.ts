@@ -188,6 +188,18 @@ interface LinkingSessionTable {
   expires_at: Date;
 }
 
+/**
+ * What a provider says about a person beyond the subject, and services of a site may learn (brief alise-aai 1, "the intended
+ * data"). Names are those of OpenID Connect, voPerson, eduPerson and SCHAC.
+ */
+export interface PersonClaims {
+  email?: string;
+  voperson_id?: string;
+  schac_home_organization?: string;
+  eduperson_scoped_affiliation?: string[];
+  eduperson_assurance?: string[];
+}
+
 interface LinkingTransactionTable {
   state_hash: Buffer;
   browser_hash: Buffer;
@@ -200,5 +212,6 @@ interface LinkingTransactionTable {
   fresh: boolean;
   subject: string | null;
   display_name: string | null;
+  claims: JSONColumnType<PersonClaims>;
   expires_at: Date;
 }

@@ -1,3 +1,4 @@
+export { createAlarm } from './alarm.ts';
 export * from './dead-work.ts';
 export * from './enqueue.ts';
 export * from './loop.ts';

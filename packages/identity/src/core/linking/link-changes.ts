@@ -4,6 +4,9 @@ import { sql } from 'kysely';
 import type { IdentityTables } from '../../db/schema.ts';
 import { type RequestOrigin, recordAudit } from '../audit.ts';
 
+/** Wakes streams of link changes. */
+export const LINKS_CHANGED = 'identity.links';
+
 export type LinkState = 'active' | 'suspended' | 'unlinked';
 
 /** A link as it is after a change. */
@@ -49,6 +52,7 @@ export async function recordLinkChanges(
   await sql`insert into identity.link_changes (site, link_id, state, username, issuer, subject)
     select site, id, state, username, issuer, subject from jsonb_to_recordset(${JSON.stringify(changed)}::jsonb)
       as given (site text, id uuid, state text, username text, issuer text, subject text)`.execute(tx);
+  wakeUps.wake(tx, LINKS_CHANGED);
   const { origin } = options;
   const entries = changed.map((link) => ({
     realm: null,

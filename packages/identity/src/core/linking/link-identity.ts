@@ -1,7 +1,7 @@
 import type { Tx, WakeUps } from '@weft/kernel/database';
 import { WeftError } from '@weft/kernel/errors';
 import { sql } from 'kysely';
-import type { IdentityTables } from '../../db/schema.ts';
+import type { IdentityTables, PersonClaims } from '../../db/schema.ts';
 import type { RequestOrigin } from '../audit.ts';
 import { issuerHashes } from '../issuer-hashes.ts';
 import { type ChangedLink, describeTouchedLinks, recordLinkChanges } from './link-changes.ts';
@@ -13,6 +13,7 @@ export interface SeenIdentity {
   readonly issuer: string;
   readonly subject: string;
   readonly displayName: string | undefined;
+  readonly claims: PersonClaims;
 }
 
 /** The row of a federated identity, made or brought up to date. */
@@ -20,10 +21,12 @@ async function upsertIdentity(tx: Tx<IdentityTables>, seen: SeenIdentity): Promi
   await sql`insert into identity.issuers (url, hashes) values (${seen.issuer}, ${issuerHashes(seen.issuer)}::text[])
     on conflict (url) do nothing`.execute(tx);
   const { rows } = await sql<{ id: string }>`
-    insert into identity.identities (issuer_id, subject, display_name)
-    select id, ${seen.subject}, ${seen.displayName ?? null} from identity.issuers where url = ${seen.issuer}
+    insert into identity.identities (issuer_id, subject, display_name, claims)
+    select id, ${seen.subject}, ${seen.displayName ?? null}, ${JSON.stringify(seen.claims)}::jsonb
+      from identity.issuers where url = ${seen.issuer}
     on conflict (issuer_id, subject) do update
-      set last_seen = now(), display_name = coalesce(excluded.display_name, identities.display_name)
+      set last_seen = now(), display_name = coalesce(excluded.display_name, identities.display_name),
+          claims = excluded.claims
     returning id::text as id`.execute(tx);
   const [row] = rows;
   if (row === undefined) throw new Error('an identity was neither made nor found');

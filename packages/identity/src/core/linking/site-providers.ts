@@ -4,6 +4,8 @@ import { WeftError } from '@weft/kernel/errors';
 import type { GuardedFetch } from '@weft/kernel/http';
 import * as oidc from 'openid-client';
 import type { AliseConfig, ProviderConfig, SiteConfig } from '../../config.ts';
+import type { PersonClaims } from '../../db/schema.ts';
+import { personClaimsOf, textOf, textsOf } from './person-claims.ts';
 
 /** Site authentication must be younger than this when a link is made (brief alise-aai 3.6). */
 export const FRESH_SECONDS = 15 * 60;
@@ -16,6 +18,7 @@ export interface PersonSeen {
   readonly username: string | undefined;
   readonly displayName: string | undefined;
   readonly authTime: Date;
+  readonly claims: PersonClaims;
 }
 
 /** The secrets of one way to a provider and back. */
@@ -32,6 +35,14 @@ export interface SiteProviders {
   addressOf(provider: ProviderConfig, transit: Transit, fresh: boolean): Promise<URL>;
   /** @throws {WeftError} `forbidden` when the provider or a check says no; `unavailable` when it does not answer. */
   redeem(provider: ProviderConfig, callback: URL, transit: Transit, fresh: boolean): Promise<PersonSeen>;
+  /** What the provider says about the owner of an access token of its own. */
+  userInfo(
+    provider: ProviderConfig,
+    accessToken: string,
+    subject: string,
+  ): Promise<Readonly<Record<string, unknown>>>;
+  /** Where a person can end her session at the provider; `undefined` when it offers none, or does not answer. */
+  signOutAddress(provider: ProviderConfig): Promise<string | undefined>;
 }
 
 /** Signs people in at the providers of the sites. Discovery happens at first use: a provider that is down stops nobody else. */
@@ -93,7 +104,17 @@ export function createSiteProviders({ sites, url }: AliseConfig, fetch: GuardedF
         username: textOf(claims[provider.username_claim]),
         displayName: textOf(claims.name) ?? textOf(claims.preferred_username),
         authTime: new Date((idToken.auth_time ?? idToken.iat) * 1000),
+        claims: personClaimsOf(claims),
       };
+    },
+    async userInfo(provider, accessToken, subject) {
+      const client = await reachable(provider, clientOf(provider));
+      if (client.serverMetadata().userinfo_endpoint === undefined) return {};
+      return accepted(provider, oidc.fetchUserInfo(client, accessToken, subject));
+    },
+    async signOutAddress(provider) {
+      const client = await clientOf(provider).catch(() => undefined);
+      return client?.serverMetadata().end_session_endpoint;
     },
   };
 }
@@ -106,7 +127,8 @@ async function discover(provider: ProviderConfig, fetch: GuardedFetch): Promise<
       : readFileSync(provider.client_secret_file, 'utf8').trim());
   const client = await oidc.discovery(
     new URL(provider.issuer),
-    provider.client_id ?? '',
+    // Userinfo needs no client.
+    provider.client_id ?? 'linking',
     undefined,
     secret === undefined ? oidc.None() : oidc.ClientSecretBasic(secret),
     {
@@ -171,12 +193,4 @@ function refusal(provider: ProviderConfig, reason: string, cause?: unknown): Wef
     `You could not be signed in at ${provider.title ?? provider.name}: ${reason}.`,
     { cause },
   );
-}
-
-function textOf(value: unknown): string | undefined {
-  return typeof value === 'string' && value !== '' ? value : undefined;
-}
-
-function textsOf(value: unknown): string[] {
-  return [value ?? []].flat().filter((each): each is string => typeof each === 'string');
 }

@@ -35,6 +35,7 @@ export async function beginTransaction(
       fresh: begun.fresh,
       subject: null,
       display_name: null,
+      claims: JSON.stringify({}),
       expires_at: new Date(Date.now() + begun.seconds * 1000),
     })
     .execute();
@@ -82,6 +83,7 @@ export async function awaitConfirmation(
       state_hash: hashSecret(ticket),
       subject: person.subject,
       display_name: person.displayName ?? null,
+      claims: JSON.stringify(person.claims),
     })
     .execute();
   return ticket;
