@@ -31,7 +31,8 @@ function authorizationHeaders(rawHeaders: readonly string[]): string[] {
 }
 
 /**
- * Who sent a request, from its bearer token.
+ * Who sent a request: its bearer token says, or without one its client certificate, on listeners that ask for one. A
+ * principal of kind `certificate` has no scopes: what it may do is a matter of its name and groups.
  *
  * @throws {WeftError} `unauthenticated`, code `missing_token` (no credential at all) or `invalid_token`; `invalid`, code
  *   `invalid_request`; `unavailable` when the issuer's keys were never read.
@@ -42,14 +43,22 @@ export async function authenticate(
   audiences: readonly string[],
 ): Promise<Principal> {
   const token = readBearer(request);
-  if (token === undefined) {
-    throw new WeftError(
-      'unauthenticated',
-      'missing_token',
-      'A bearer token is needed: send "Authorization: Bearer …".',
-    );
-  }
-  return verifier.verify(token, { audiences });
+  return token === undefined ? requireClientCertificate(request) : verifier.verify(token, { audiences });
+}
+
+/**
+ * Who sent a request, from its client certificate alone: for dialects with credentials of their own, after those.
+ *
+ * @throws {WeftError} `unauthenticated`, code `missing_token`: there is none, or it is not taken, with the reason
+ */
+export async function requireClientCertificate(request: FastifyRequest): Promise<Principal> {
+  const verdict = await request.identifyClient?.();
+  if (verdict !== undefined && 'principal' in verdict) return verdict.principal;
+  throw new WeftError(
+    'unauthenticated',
+    'missing_token',
+    `A bearer token is needed: send "Authorization: Bearer …".${verdict === undefined ? '' : ` ${verdict.refusal.message}`}`,
+  );
 }
 
 /** @throws {WeftError} `forbidden`, code `insufficient_scope`, unless the principal has every one of the scopes. */

@@ -1,5 +1,6 @@
 export * from './allows-path.ts';
 export * from './authenticate.ts';
+export * from './client-certificates.ts';
 export { invalidToken } from './compact-token.ts';
 export * from './entitlements.ts';
 export * from './path-scope.ts';

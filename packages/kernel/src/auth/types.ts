@@ -29,6 +29,20 @@ export interface Principal {
   readonly actors: readonly string[];
   /** `name`, `preferred_username`, `email` when the issuer puts them into access tokens. */
   readonly profile: Readonly<Record<string, string>>;
+  /** Of callers known by a client certificate: `subject` is its name in one-line form, `issuer` that of its authority. */
+  readonly certificate?: CertificateDetails;
+}
+
+/** What a client certificate says beyond who it is; `groups` of the principal are those of the attributes. */
+export interface CertificateDetails {
+  /** How many proxies stand between the caller and the certificate. */
+  readonly proxies: number;
+  /** A limited proxy may move files, but not start jobs. */
+  readonly limited: boolean;
+  /** The VO of the primary VOMS attribute. */
+  readonly vo: string | undefined;
+  /** `/vo/group`, `/vo/group/Role=production`; the first is the primary one. */
+  readonly fqans: readonly string[];
 }
 
 /** Why a credential was refused; `code` is RFC 6750's. The message names the failed check, never the token. */

@@ -1,5 +1,13 @@
+import { hostname } from 'node:os';
 import path from 'node:path';
-import { createRevocations, createTokenVerifier, type TokenVerifier } from '../auth/index.ts';
+import {
+  type ClientCertificates,
+  createClientCertificates,
+  createRevocations,
+  createTokenVerifier,
+  type Revocations,
+  type TokenVerifier,
+} from '../auth/index.ts';
 import { createSecretBox, EXIT_CONFIGURATION, readConfiguredFile, type SecretBox } from '../config/index.ts';
 import { createWakeUps, type Database, openDatabase, type WakeUps } from '../database/index.ts';
 import { describeError, ExitError } from '../errors/index.ts';
@@ -24,6 +32,8 @@ export interface ProcessBase {
   readonly outgoing: OutgoingRules;
   readonly secrets: SecretBox;
   readonly certificate: ServerCertificate;
+  /** Absent when the configuration does not say whom to trust. */
+  readonly clientCertificates: ClientCertificates | undefined;
   readonly log: Logger;
   readonly metrics: Metrics;
 }
@@ -91,6 +101,8 @@ export async function openProcess(
       cacheFolder: path.join(settings.data_folder, 'issuers'),
     });
     closers.push(() => verifier.close());
+    const clientCertificates = await clientCertificatesOf(settings, revocations, log);
+    closers.push(() => clientCertificates?.close());
     const metrics = createMetrics();
     return {
       base: {
@@ -102,6 +114,7 @@ export async function openProcess(
         outgoing: createOutgoingRules(reachable),
         secrets,
         certificate,
+        clientCertificates,
         log,
         metrics,
       },
@@ -121,6 +134,31 @@ function secretBoxOf(settings: Settings): SecretBox {
     `secret_key_file: ${settings.secret_key_file} holds ${key.length} bytes, not 32. Mend: ` +
       `head -c 32 /dev/urandom > ${settings.secret_key_file}`,
   );
+}
+
+async function clientCertificatesOf(
+  { client_certificates: trust }: Settings,
+  revocations: Revocations,
+  log: Logger,
+): Promise<ClientCertificates | undefined> {
+  if (!trust) return undefined;
+  try {
+    return await createClientCertificates({
+      authoritiesFolder: trust.authorities_folder,
+      vomsFolder: trust.voms_folder,
+      requireRevocationLists: trust.require_revocation_lists,
+      requireValidAttributes: trust.require_valid_attributes,
+      hosts: [hostname(), ...trust.hosts],
+      revocations,
+      log,
+    });
+  } catch (cause) {
+    throw new ExitError(
+      EXIT_CONFIGURATION,
+      `client_certificates: ${describeError(cause)}. Mend: name folders that this account can read.`,
+      { cause },
+    );
+  }
 }
 
 function certificateOf({ tls }: Settings, log: Logger): ServerCertificate {

@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import type { output, ZodType } from 'zod';
 import packageJson from '../../package.json' with { type: 'json' };
 import { authenticate, createTokenSource, type TokenSource } from '../auth/index.ts';
-import { readConfiguredFile, Secret } from '../config/index.ts';
+import { EXIT_CONFIGURATION, readConfiguredFile, Secret } from '../config/index.ts';
 import { migrateAll } from '../database/index.ts';
 import { describeError, ExitError, WeftError } from '../errors/index.ts';
 import { registerEventRoutes } from '../events/index.ts';
@@ -188,9 +188,17 @@ async function openListener(
   component: Component['name'],
   definition: ListenerDefinition,
 ): Promise<RunningListener> {
-  const { database, wakeUps, metrics } = base;
+  const { database, wakeUps, metrics, clientCertificates } = base;
+  if (definition.options?.requestClientCertificate && !clientCertificates) {
+    throw new ExitError(
+      EXIT_CONFIGURATION,
+      `${component} asks for client certificates at ${definition.url}, but nothing says whom to trust. ` +
+        'Mend: client_certificates: { authorities_folder: /etc/grid-security/certificates }',
+    );
+  }
   const app = createListener({
     ...definition.options,
+    ...(clientCertificates ? { clientCertificates } : {}),
     log: base.log.child({ component, listener: definition.name }),
     tls: base.certificate,
   });

@@ -60,6 +60,34 @@ export const settingsSchema = z.object({
   tls: z
     .strictObject({ certificate_file: z.string(), key_file: z.string() })
     .describe('Server certificate of the listeners'),
+  client_certificates: z
+    .strictObject({
+      authorities_folder: z
+        .string()
+        .describe(
+          'Trusted authorities, their revocation lists and policies: /etc/grid-security/certificates',
+        ),
+      voms_folder: z
+        .string()
+        .optional()
+        .describe(
+          'Trusted VOMS servers by VO: /etc/grid-security/vomsdir; without it attributes are ignored',
+        ),
+      require_revocation_lists: z
+        .boolean()
+        .default(false)
+        .describe('Refuse certificates of authorities that have no revocation list in the folder'),
+      require_valid_attributes: z
+        .boolean()
+        .default(false)
+        .describe('Refuse a caller whose VOMS attributes do not hold, instead of leaving them out'),
+      hosts: z
+        .array(z.string())
+        .default([])
+        .describe('Names of this service, for VOMS attributes that are meant for some hosts only'),
+    })
+    .optional()
+    .describe('Whom to trust on listeners that ask for client certificates (`client_certificates: true`)'),
   outgoing: z
     .strictObject({
       allow_origins: z.array(baseUrlSchema).default([]),

@@ -7,6 +7,7 @@ import {
   fastify,
   LogController,
 } from 'fastify';
+import type { ClientCertificates } from '../auth/index.ts';
 import type { TlsMaterial } from '../pki/index.ts';
 import { type ActiveSpan, activeTracing, type Logger } from '../telemetry/index.ts';
 import { rememberRoutes } from './openapi.ts';
@@ -18,6 +19,8 @@ export interface CreateListenerOptions extends ListenerOptions {
   log: Logger;
   /** A fixed pair, or one that is followed when its files change. */
   tls: TlsMaterial | ServerCertificate;
+  /** Judges the certificates that are asked for. */
+  clientCertificates?: ClientCertificates;
 }
 
 /** Bearer tokens, macaroons and VOMS-laden headers are long; Node's default of 16 KiB refuses real clients (brief fts 2.1). */
@@ -74,6 +77,11 @@ export function createListener(options: CreateListenerOptions): FastifyInstance 
     app.addHttpMethod(name, { hasBody: true, overrideExisting: true });
   for (const { name, hasBody } of options.methods ?? []) app.addHttpMethod(name, { hasBody });
   app.decorateRequest('rawTarget', '');
+  const { clientCertificates } = options;
+  if (options.requestClientCertificate && clientCertificates)
+    app.decorateRequest('identifyClient', function identifyClient(this: FastifyRequest) {
+      return clientCertificates.identify(this.raw.socket);
+    });
   app.addHook('onRequest', async (request, reply) => {
     request.rawTarget = request.originalUrl;
     reply.header('x-request-id', request.id);

@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { ClientVerdict } from '../auth/index.ts';
 
 /** Outgoing requests; the standard `fetch` signature, so that clients take it unchanged. */
 export type GuardedFetch = (input: string | URL, init?: FetchInit) => Promise<Response>;
@@ -32,7 +33,10 @@ export interface ListenerOptions {
   methods?: readonly { name: string; hasBody: boolean }[];
   /** Collapse repeated slashes in the path before routing (the fts3 client sends `//jobs`). */
   collapseSlashes?: boolean;
-  /** Ask for a client certificate without requiring one; `request.raw.socket.getPeerCertificate(true)`. */
+  /**
+   * Ask for a client certificate without requiring one; `authenticate` then knows callers by it. Needs the section
+   * `client_certificates` of the configuration, which says whom to trust.
+   */
   requestClientCertificate?: boolean;
   /** Leave every body unread, so that the handler streams `request.raw`. */
   rawBodies?: boolean;
@@ -46,5 +50,7 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The request target exactly as it came in, before any decoding or collapsing. */
     rawTarget: string;
+    /** Who the client certificate says is there; only where the listener asks for certificates. */
+    identifyClient?: () => Promise<ClientVerdict | undefined>;
   }
 }

@@ -1,2 +1,3 @@
+export type { Trust } from './certification-path.ts';
 export { type RevocationList, readRevocationList } from './revocation-list.ts';
-export * from './validate-chain.ts';
+export { type CertificateIdentity, validateChain } from './validate-chain.ts';

@@ -1,5 +1,5 @@
-import { type KeyObject, verify } from 'node:crypto';
-import { objectIdentifier, readElements, readInside, timeOf } from './der.ts';
+import { type KeyObject, verify, type X509Certificate } from 'node:crypto';
+import { type DerElement, objectIdentifier, readElements, readInside, timeOf } from './der.ts';
 
 /** A certificate revocation list (RFC 5280 5). */
 export interface RevocationList {
@@ -8,16 +8,18 @@ export interface RevocationList {
   readonly nextUpdate: number | undefined;
   /** Serial numbers as hexadecimal content octets. */
   readonly revoked: ReadonlySet<string>;
-  isSignedBy(key: KeyObject): boolean;
+  /** Whether an authority has signed it; computed once, because lists can be megabytes long. */
+  isSignedBy(authority: X509Certificate): boolean;
 }
 
-const DIGESTS: ReadonlyMap<string, string> = new Map([
-  ['1.2.840.113549.1.1.11', 'sha256'],
-  ['1.2.840.113549.1.1.12', 'sha384'],
-  ['1.2.840.113549.1.1.13', 'sha512'],
-  ['1.2.840.10045.4.3.2', 'sha256'],
-  ['1.2.840.10045.4.3.3', 'sha384'],
-  ['1.2.840.10045.4.3.4', 'sha512'],
+/** Digest and kind of key of the signatures that are taken: RSA with PKCS #1 1.5 (RFC 4055), ECDSA (RFC 5758). */
+const ALGORITHMS: ReadonlyMap<string, { digest: string; keyType: string }> = new Map([
+  ['1.2.840.113549.1.1.11', { digest: 'sha256', keyType: 'rsa' }],
+  ['1.2.840.113549.1.1.12', { digest: 'sha384', keyType: 'rsa' }],
+  ['1.2.840.113549.1.1.13', { digest: 'sha512', keyType: 'rsa' }],
+  ['1.2.840.10045.4.3.2', { digest: 'sha256', keyType: 'ec' }],
+  ['1.2.840.10045.4.3.3', { digest: 'sha384', keyType: 'ec' }],
+  ['1.2.840.10045.4.3.4', { digest: 'sha512', keyType: 'ec' }],
 ]);
 
 const TIMES = [0x17, 0x18];
@@ -38,13 +40,47 @@ export function readRevocationList(der: Buffer): RevocationList {
   const revoked = readElements(entries?.content ?? Buffer.alloc(0)).map(
     ({ content }) => readElements(content)[0]?.content.toString('hex') ?? '',
   );
-  const [type] = readElements(algorithm.content);
-  const digest = type === undefined ? undefined : DIGESTS.get(objectIdentifier(type.content));
+  const extensions = rest.find(({ tag }) => tag === 0xa0);
+  if (extensions !== undefined) requireNoCritical(extensions.content);
+  const verdicts = new WeakMap<X509Certificate, boolean>();
   return {
     issuer: issuer.whole,
     nextUpdate: next === undefined ? undefined : timeOf(next),
     revoked: new Set(revoked),
-    isSignedBy: (key) =>
-      digest !== undefined && verify(digest, list.whole, key, signature.content.subarray(1)),
+    isSignedBy(authority) {
+      let verdict = verdicts.get(authority);
+      if (verdict === undefined) {
+        verdict = isSigned(list.whole, algorithm, signature, authority.publicKey);
+        verdicts.set(authority, verdict);
+      }
+      return verdict;
+    },
   };
+}
+
+/**
+ * Whether a key made the signature (a BIT STRING) over `content` with the algorithm that stands beside it: RSA with
+ * PKCS #1 1.5, or ECDSA, with SHA-2. Anything else is no signature here.
+ */
+export function isSigned(
+  content: Buffer,
+  algorithm: DerElement,
+  signature: DerElement,
+  key: KeyObject,
+): boolean {
+  const [type] = readElements(algorithm.content);
+  const how = type === undefined ? undefined : ALGORITHMS.get(objectIdentifier(type.content));
+  if (how === undefined || how.keyType !== key.asymmetricKeyType) return false;
+  return verify(how.digest, content, key, signature.content.subarray(1));
+}
+
+/** A list with a critical extension that is not understood says nothing (RFC 5280 5.2): parts of lists, deltas. */
+function requireNoCritical(extensions: Buffer): void {
+  for (const { content } of readInside(extensions)) {
+    const [type, critical] = readElements(content);
+    if (critical?.tag === 0x01 && critical.content[0] !== 0)
+      throw new RangeError(
+        `a revocation list with the critical extension ${objectIdentifier(type?.content ?? Buffer.alloc(0))}`,
+      );
+  }
 }
