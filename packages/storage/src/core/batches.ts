@@ -1,6 +1,6 @@
 /**
  * Gathers what concurrent requests want to write into one statement: while a batch is being written, the next one
- * collects. A lone request is written at once. Resolves when the batch that holds `item` is durable.
+ * collects. A lone request is written in the same turn. Resolves when the batch that holds `item` is durable.
  */
 export function createBatches<Item>(
   write: (items: readonly Item[]) => Promise<void>,
@@ -14,7 +14,6 @@ export function createBatches<Item>(
   let writing = false;
 
   async function drain(): Promise<void> {
-    writing = true;
     while (waiting.length > 0) {
       const batch = waiting;
       waiting = [];
@@ -31,6 +30,9 @@ export function createBatches<Item>(
   return (item) =>
     new Promise((resolve, reject) => {
       waiting.push({ item, resolve, reject });
-      if (!writing) void drain();
+      if (writing) return;
+      writing = true;
+      // With everything else that this turn of the event loop brings.
+      setImmediate(() => void drain());
     });
 }

@@ -1,7 +1,7 @@
 import type { AnyTx, Database } from '@weft/kernel/database';
 import { sql } from 'kysely';
 import { plainPath, type Segments } from './resource-path.ts';
-import { createSharedAnswer } from './shared-answer.ts';
+import { BELIEF_MILLISECONDS, createSharedAnswer, untilBelieved } from './shared-answer.ts';
 
 /** A property that clients made up; `element` is the whole element as XML. */
 export interface DeadProperty {
@@ -45,7 +45,7 @@ export function createDeadProperties(database: Database, instance: string): Dead
       database.sql,
     );
     return rows[0]?.any !== false;
-  });
+  }, BELIEF_MILLISECONDS);
 
   return {
     async find(paths) {
@@ -77,6 +77,7 @@ export function createDeadProperties(database: Database, instance: string): Dead
             ${set.map(({ element }) => element)}::text[])
           on conflict (instance, path, namespace, name) do update set element = excluded.element`.execute(tx);
       });
+      await untilBelieved();
     },
     async forgetting(path) {
       if (!(await anyProperties())) return NOTHING;

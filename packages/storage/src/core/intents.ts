@@ -3,6 +3,7 @@ import { basename, join } from 'node:path';
 import { describeError, WeftError } from '@weft/kernel/errors';
 import type { Logger } from '@weft/kernel/telemetry';
 import { z } from 'zod';
+import { createBatches } from './batches.ts';
 import { isAbandoned, stagingName } from './files/staging.ts';
 import type { Entry, Journal } from './journal.ts';
 
@@ -81,6 +82,9 @@ const RETRY_MILLISECONDS = 1_000;
 export async function openIntents(folder: string, journal: Journal, log: Logger): Promise<Intents> {
   const file = stagingName();
   const notes = await open(join(folder, file), 'ax', 0o600);
+  const append = createBatches<Buffer>(async (lines) => {
+    await notes.appendFile(Buffer.concat(lines));
+  });
   let last = 0;
   let unsettled = 0;
   let bytes = 0;
@@ -93,7 +97,7 @@ export async function openIntents(folder: string, journal: Journal, log: Logger)
   async function write(line: z.input<typeof lineSchema>): Promise<void> {
     const text = Buffer.from(`${JSON.stringify(line)}\n`);
     bytes += text.length;
-    await notes.write(text);
+    await append(text);
   }
 
   async function settle(): Promise<void> {

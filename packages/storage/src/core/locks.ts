@@ -4,7 +4,7 @@ import { WeftError } from '@weft/kernel/errors';
 import { sql } from 'kysely';
 import type { StorageTables } from '../db/schema.ts';
 import { plainPath, type Segments } from './resource-path.ts';
-import { createSharedAnswer } from './shared-answer.ts';
+import { BELIEF_MILLISECONDS, createSharedAnswer, untilBelieved } from './shared-answer.ts';
 
 /** A write lock (RFC 4918 section 6). */
 export interface Lock {
@@ -64,11 +64,11 @@ export function createLocks(database: Database, instance: string): Locks {
       select exists (select from storage.locks where instance = ${instance} and expires_at > now()) as any
       `.execute(database.sql);
     return rows[0]?.any !== false;
-  });
+  }, BELIEF_MILLISECONDS);
 
   async function acquire(path: Segments, lock: NewLock): Promise<Lock> {
     const token = `urn:uuid:${randomUUID()}`;
-    return database.transaction(async (tx) => {
+    const taken = await database.transaction(async (tx) => {
       // One at a time, so that two exclusive locks cannot both find the path free.
       await sql`select pg_advisory_xact_lock(hashtextextended(${`storage.locks:${instance}`}, 0))`.execute(
         tx,
@@ -85,6 +85,8 @@ export function createLocks(database: Database, instance: string): Locks {
       if (!row) throw new Error('An insert returned no row.');
       return toLock(row);
     });
+    await untilBelieved();
+    return taken;
   }
 
   return {

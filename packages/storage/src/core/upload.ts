@@ -51,7 +51,7 @@ export async function upload(
     throw new WeftError('conflict', 'is-collection', 'A collection has that name.');
   const expected = options.expected ?? {};
   const claim = await door.quotas.claim(area, door.owner, options.expectedBytes ?? 0);
-  const staged = await area.files.stage().catch(async (error: unknown) => {
+  const staged = await area.files.stage(options.expectedBytes).catch(async (error: unknown) => {
     await claim.release();
     throw error;
   });
@@ -150,11 +150,6 @@ function algorithmsOf(digests: Digests): Algorithm[] {
 }
 
 /** What stands at a place, or nothing. */
-export async function statIfThere(place: Place): Promise<FileFacts | undefined> {
-  try {
-    return await place.area.files.stat(place.inner);
-  } catch (error) {
-    if (error instanceof WeftError && error.kind === 'not-found') return undefined;
-    throw error;
-  }
+export function statIfThere({ area, inner }: Place): Promise<FileFacts | undefined> {
+  return area.files.lookup(inner);
 }

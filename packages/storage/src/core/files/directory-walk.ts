@@ -7,7 +7,7 @@ import { hasErrno, toFileError } from './file-errors.ts';
 
 /** Linux's O_PATH, which Node does not name: a descriptor that only stands for the directory. */
 const O_PATH = 0o10000000;
-const DIRECTORY_FLAGS = O_PATH | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+export const DIRECTORY_FLAGS = O_PATH | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 
 /** Descriptors kept open for directories that are likely to be used again. */
 const MAXIMUM_KEPT = 256;

@@ -2,10 +2,13 @@ import { constants } from 'node:fs';
 import { link, lstat, mkdir, opendir, realpath, rename, rm, statfs } from 'node:fs/promises';
 import { WeftError } from '@weft/kernel/errors';
 import { plainPath, type Segments } from '../segments.ts';
+import { createSharedAnswer } from '../shared-answer.ts';
 import { closeDescriptor, openDescriptor, readAt, statDescriptor } from './descriptors.ts';
 import { createDirectoryWalk, type DirectoryWalk, syncDirectory } from './directory-walk.ts';
 import { toFacts, toServedFacts } from './facts.ts';
 import { hasErrno, toFileError, withFileErrors } from './file-errors.ts';
+import { createFileThreads } from './file-threads.ts';
+import { createGatheredFile, MAXIMUM_GATHERED_BYTES, type Store } from './gathered-file.ts';
 import { createStagedFile, type Durability } from './staged-file.ts';
 import { prepareStaging, STAGING_FOLDER, stagingName, sweepStaging } from './staging.ts';
 import { copyTree, removeTree } from './trees.ts';
@@ -24,6 +27,12 @@ export interface LocalFilesOptions {
 const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 const LIST_BATCH = 128;
 
+/** Threads for short calls; more than one of each only on storage that lets them wait. */
+const MAXIMUM_LOOKING = 4;
+const MAXIMUM_CHANGING = 8;
+/** How old the answer about space may be. */
+const SPACE_MILLISECONDS = 20;
+
 /** The files of one area, reached as the account that this process runs as. */
 export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFiles> {
   const root = await realpath(options.root);
@@ -31,6 +40,11 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
   const stagingFolder = await prepareStaging(root, options.stagingOwner);
   const { durability, umask } = options;
   const durable = durability !== 'none';
+  const called = { root, stagingFolder, durability, umask };
+  // Apart, so that looking does not wait for content on its way to the disk.
+  const looking = createFileThreads(called, MAXIMUM_LOOKING);
+  const changing = createFileThreads(called, MAXIMUM_CHANGING);
+  const space = createSharedAnswer(() => withFileErrors(() => statfs(root)), SPACE_MILLISECONDS);
 
   /** `prefix/name` of an entry whose parent is pinned. */
   function atEntry<Result>(
@@ -48,8 +62,11 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
     );
   }
 
-  const stat = (path: Segments): Promise<FileFacts> =>
-    atEntry(path, async (entry) => toFacts(await lstat(entry, { bigint: true })));
+  const lookup = (path: Segments) => looking.call({ call: 'lookup', path });
+
+  async function stat(path: Segments): Promise<FileFacts> {
+    return present(await lookup(path));
+  }
 
   async function makeCollection(path: Segments): Promise<void> {
     if (path.length === 0) throw new WeftError('conflict', 'exists', 'The root exists.');
@@ -90,6 +107,7 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
 
   return {
     stat,
+    lookup,
     makeCollection,
 
     async open(path): Promise<OpenFile> {
@@ -128,7 +146,13 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
       if (names.length > 0) yield await describeEntries(walk, path, names);
     },
 
-    stage: () => createStagedFile({ walk, stagingFolder, durability, umask }),
+    async stage(expectedBytes) {
+      const stage = () => createStagedFile({ walk, stagingFolder, durability, umask });
+      if (expectedBytes === undefined || expectedBytes > MAXIMUM_GATHERED_BYTES) return stage();
+      const store: Store = async (path, content, options) =>
+        present(await changing.call({ call: 'store', path, content, ...options }));
+      return createGatheredFile({ stage, store });
+    },
 
     async makeCollections(path) {
       const made: Segments[] = [];
@@ -154,7 +178,7 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
     async remove(path) {
       if (path.length === 0)
         throw new WeftError('forbidden', 'area-root', 'The root of a storage area cannot be removed.');
-      await stat(path);
+      if (present(await changing.call({ call: 'remove', path })).kind === 'file') return [];
       try {
         const failures = await removeTree(walk, path);
         if (durable) await walk.within(path.slice(0, -1), syncDirectory);
@@ -188,13 +212,22 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
 
     async space() {
       // Counts are in units of `bsize`; what root keeps for itself is not available.
-      const { bsize, blocks, bfree, bavail } = await withFileErrors(() => statfs(root));
+      const { bsize, blocks, bfree, bavail } = await space();
       return { usedBytes: (blocks - bfree) * bsize, availableBytes: bavail * bsize };
     },
 
     sweep: () => sweepStaging(stagingFolder),
-    close: () => walk.close(),
+    async close() {
+      await Promise.all([looking.close(), changing.close()]);
+      await walk.close();
+    },
   };
+}
+
+/** @throws {WeftError} `not-found`. */
+function present(facts: FileFacts | undefined): FileFacts {
+  if (facts) return facts;
+  throw new WeftError('not-found', 'not-found', 'There is no such file or collection.');
 }
 
 async function requireParent(walk: DirectoryWalk, path: Segments): Promise<void> {

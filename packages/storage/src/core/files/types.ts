@@ -74,10 +74,13 @@ export interface RemovalFailure {
  */
 export interface AreaFiles {
   stat(path: Segments): Promise<FileFacts>;
+  /** What stands there, or nothing. */
+  lookup(path: Segments): Promise<FileFacts | undefined>;
   open(path: Segments): Promise<OpenFile>;
   /** Children of a collection in batches, in no order. Links, special files and the staging folder are not among them. */
   list(path: Segments): AsyncIterable<readonly ListedFile[]>;
-  stage(): Promise<StagedFile>;
+  /** `expectedBytes`: how long the content will be, where that is known. */
+  stage(expectedBytes?: number): Promise<StagedFile>;
   /** Fails with `exists` or `no-parent`. */
   makeCollection(path: Segments): Promise<void>;
   /** Makes whatever is missing of `path`; others may be doing the same. Returns the paths that it made, outermost first. */

@@ -18,7 +18,11 @@ export interface WorkerSettings {
 
 /** Calls of `AreaFiles`; what is open in the worker is named by a number. */
 export type FileCall =
-  | { readonly call: 'stat' | 'open' | 'list' | 'remove'; readonly area: string; readonly path: Segments }
+  | {
+      readonly call: 'stat' | 'lookup' | 'open' | 'list' | 'remove';
+      readonly area: string;
+      readonly path: Segments;
+    }
   | {
       readonly call: 'makeCollection' | 'makeCollections';
       readonly area: string;
@@ -28,6 +32,15 @@ export type FileCall =
   | { readonly call: 'refresh' | 'close'; readonly file: number }
   | { readonly call: 'next' | 'end'; readonly listing: number }
   | { readonly call: 'stage' | 'space'; readonly area: string }
+  /** All of a file at once; its content is the body. */
+  | {
+      readonly call: 'store';
+      readonly area: string;
+      readonly path: Segments;
+      readonly replace: boolean;
+      /** Milliseconds since the epoch. */
+      readonly modified?: number;
+    }
   | { readonly call: 'write'; readonly staged: number; readonly position: number }
   | {
       readonly call: 'commit';

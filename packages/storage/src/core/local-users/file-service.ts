@@ -18,6 +18,10 @@ export function createFileService(areaOf: (name: string) => Promise<AreaFiles>):
     switch (request.call) {
       case 'stat':
         return { result: printFacts(await (await areaOf(request.area)).stat(request.path)) };
+      case 'lookup': {
+        const facts = await (await areaOf(request.area)).lookup(request.path);
+        return { result: facts ? printFacts(facts) : null };
+      }
       case 'open': {
         const file = await (await areaOf(request.area)).open(request.path);
         const { descriptor = 0 } = file;
@@ -47,6 +51,13 @@ export function createFileService(areaOf: (name: string) => Promise<AreaFiles>):
         return NOTHING;
       case 'stage':
         return { result: { handle: staged.add(await (await areaOf(request.area)).stage()) } };
+      case 'store': {
+        const { path, replace, modified } = request;
+        const file = await (await areaOf(request.area)).stage(body.length);
+        await file.write(body, 0);
+        const options = { replace, ...(modified === undefined ? {} : { modified: new Date(modified) }) };
+        return { result: printFacts(await file.commit(path, options)) };
+      }
       case 'write':
         await staged.get(request.staged).write(body, request.position);
         return NOTHING;

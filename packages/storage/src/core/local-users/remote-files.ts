@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { createGatheredFile, MAXIMUM_GATHERED_BYTES, type Store } from '../files/gathered-file.ts';
 import type { AreaFiles, FileFacts, OpenFile, StagedFile } from '../files/types.ts';
 import { results, toError } from './file-answers.ts';
 import type { FileCall } from './file-calls.ts';
@@ -29,6 +30,8 @@ export function remoteFiles(worker: FileCaller, area: string): AreaFiles {
 
   return {
     stat: (path) => ask({ call: 'stat', area, path }, results.facts),
+    lookup: async (path) =>
+      (await ask({ call: 'lookup', area, path }, results.facts.nullable())) ?? undefined,
     open: async (path) => {
       const { handle, descriptor, facts } = await ask({ call: 'open', area, path }, results.openFile);
       return openFile(worker, handle, facts, worker.adopt(descriptor, facts));
@@ -45,9 +48,18 @@ export function remoteFiles(worker: FileCaller, area: string): AreaFiles {
         await ask({ call: 'end', listing: handle }, results.nothing);
       }
     },
-    stage: async () => {
-      const { handle } = await ask({ call: 'stage', area }, results.handle);
-      return stagedFile(worker, handle);
+    async stage(expectedBytes) {
+      const stage = async () => {
+        const { handle } = await ask({ call: 'stage', area }, results.handle);
+        return stagedFile(worker, handle);
+      };
+      if (expectedBytes === undefined || expectedBytes > MAXIMUM_GATHERED_BYTES) return stage();
+      const store: Store = async (path, content, { replace, modified }) => {
+        const times = modified ? { modified: modified.getTime() } : {};
+        const request: FileCall = { call: 'store', area, path, replace, ...times };
+        return (await worker.call(request, results.facts, content)).result;
+      };
+      return createGatheredFile({ stage, store });
     },
     makeCollection: async (path) => {
       await ask({ call: 'makeCollection', area, path }, results.nothing);
