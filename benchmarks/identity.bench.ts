@@ -1,28 +1,21 @@
-import { measureTokenEndpoint } from '../packages/identity/test/measure-token-endpoint.ts';
 import { measureTokenVerification, type Rates } from '../packages/kernel/test/measure-token-verification.ts';
 import { type Benchmark, type Figure, median } from './benchmark.ts';
 
 const VERIFICATION = { rounds: 7, tokens: 1000 };
-const ENDPOINT = { rounds: 7, requests: 400, atOnce: 16 };
 
-/** What the verification of bearer tokens costs every component, and what a token costs at the embedded issuer. */
+/** What the verification of bearer tokens costs every component. */
 const benchmark: Benchmark = {
-  name: 'tokens',
+  name: 'token-verification',
   component: 'identity',
   async run(note) {
     const { fresh, together, cached } = await measureTokenVerification(VERIFICATION);
     note(
       `verification: ${VERIFICATION.rounds} rounds of ${VERIFICATION.tokens} RS256-2048 tokens, one after the other; then 16 at a time`,
     );
-    const { ours, bare } = await measureTokenEndpoint(ENDPOINT);
-    note(
-      `/token: ${ENDPOINT.rounds} rounds of ${ENDPOINT.requests} requests, ${ENDPOINT.atOnce} at once, without sockets`,
-    );
     return [
       ...compared('verify-uncached', fresh, 0.8, 'bare jose'),
       ...compared('verify-uncached-16-at-once', together, null, 'bare jose'),
       ...compared('verify-cached', cached, 0.6, 'SHA-256 and a Map'),
-      ...compared('token-endpoint', { ours, peer: bare }, 0.6, 'bare Fastify and jose'),
     ];
   },
 };
