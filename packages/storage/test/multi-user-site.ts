@@ -41,6 +41,11 @@ export interface MultiUserOptions {
   readonly lines?: (issuer: string, accounts: readonly TestAccount[]) => string[];
   /** Goes over `multi_user`. */
   readonly multiUser?: Record<string, unknown>;
+  /** Starts what the door needs besides; returns more of its configuration and settings. */
+  readonly beside?: (
+    site: TestSite,
+    accounts: readonly TestAccount[],
+  ) => Promise<{ config: Record<string, unknown>; settings?: Record<string, unknown> }>;
 }
 
 /** A door with several local users, made for this test. */
@@ -58,13 +63,13 @@ export async function startMultiUserSite(options: MultiUserOptions): Promise<Mul
   const mapping = join(folder, 'mapping');
   const lines = accounts.map(({ name }, index) => `${name} user${index + 1} ${issuer}`);
   writeFileSync(mapping, [...lines, ...(options.lines?.(issuer, accounts) ?? [])].join('\n'));
-  const door = await site.startDoor('observatory', {
-    areas: [
-      { name: 'home', path: '/home', root: join(folder, 'homes', '{username}') },
-      { name: 'shared', path: '/shared', root: join(folder, 'shared'), umask: '0007' },
-    ],
-    multi_user: { mapping: [{ method: 'file', file: mapping }], ...options.multiUser },
-  });
+  const { config = {}, settings = {} } = (await options.beside?.(site, accounts)) ?? {};
+  const areas = [
+    { name: 'home', path: '/home', root: join(folder, 'homes', '{username}') },
+    { name: 'shared', path: '/shared', root: join(folder, 'shared'), umask: '0007' },
+  ];
+  const multiUser = { mapping: [{ method: 'file', file: mapping }], ...options.multiUser };
+  const door = await site.startDoor('observatory', { areas, multi_user: multiUser, ...config }, settings);
   const account = (user: string): TestAccount => {
     const found = accounts[Number(user.slice('user'.length)) - 1];
     if (!found) throw new Error(`There is no ${user}.`);

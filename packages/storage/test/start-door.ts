@@ -6,7 +6,13 @@ import { Agent, createServer, request as httpsRequest, type Server } from 'node:
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { configured, type RunningComponents, settingsSchema, startComponents } from '@weft/kernel/component';
+import {
+  type Component,
+  configured,
+  type RunningComponents,
+  settingsSchema,
+  startComponents,
+} from '@weft/kernel/component';
 import { type Authority, ensureAuthority } from '@weft/kernel/pki';
 import {
   createTestIssuer,
@@ -45,8 +51,20 @@ export interface TestSite {
   readonly issuer: TestIssuer;
   readonly folder: string;
   readonly agent: Agent;
-  /** Starts another instance; `config` goes over the defaults. */
-  startDoor(site: string, config?: Record<string, unknown>): Promise<TestDoor>;
+  /** Starts another instance; `config` and `settings` go over the defaults. */
+  startDoor(
+    site: string,
+    config?: Record<string, unknown>,
+    settings?: Record<string, unknown>,
+  ): Promise<TestDoor>;
+  /** A free port, under whose URL the components that start after this may reach whoever takes it. */
+  reserve(): Promise<{ port: number; url: string }>;
+  /** Another component over the same database. */
+  startBeside(
+    component: Component,
+    config: Record<string, unknown>,
+    settings?: Record<string, unknown>,
+  ): Promise<{ stop(): Promise<void> }>;
   /** An instance in a process of its own, to be killed; `settings` are those of the process. */
   prepareProcess(
     site: string,
@@ -115,8 +133,14 @@ export async function startTestSite(parent = tmpdir()): Promise<TestSite> {
     if (port === undefined) throw new Error('No port is left for another door.');
     const url = `https://127.0.0.1:${port}`;
     const root = join(folder, 'areas', site);
-    const settings = {
-      data_folder: join(folder, 'data', site),
+    const settings = settingsOf(site);
+    const listen = { host: '127.0.0.1', port };
+    return { url, root, settings, config: { site, listen, url, areas: [{ name: 'main', root }], ...config } };
+  }
+
+  function settingsOf(name: string): Record<string, unknown> {
+    return {
+      data_folder: join(folder, 'data', name),
       database: databaseOf(database, folder),
       issuers: [{ issuer: issuer.issuer }],
       secret_key_file: join(folder, 'secret.key'),
@@ -124,8 +148,6 @@ export async function startTestSite(parent = tmpdir()): Promise<TestSite> {
       outgoing: { allow_origins: origins, certificate_authorities: [authority.certificateFile] },
       log: { level: process.env.WEFT_TEST_LOG ?? 'silent' },
     };
-    const listen = { host: '127.0.0.1', port };
-    return { url, root, settings, config: { site, listen, url, areas: [{ name: 'main', root }], ...config } };
   }
 
   async function describeDoor(url: string, root: string): Promise<TestDoor> {
@@ -140,12 +162,37 @@ export async function startTestSite(parent = tmpdir()): Promise<TestSite> {
     };
   }
 
-  async function startDoor(site: string, config: Record<string, unknown> = {}): Promise<TestDoor> {
+  async function startDoor(
+    site: string,
+    config: Record<string, unknown> = {},
+    settings: Record<string, unknown> = {},
+  ): Promise<TestDoor> {
     const door = prepareDoor(site, config);
     const component = configured(storage, storageConfig.parse(door.config));
-    running.push(await startComponents(settingsSchema.parse(door.settings), [component], 'services'));
+    const all = settingsSchema.parse({ ...door.settings, ...settings });
+    running.push(await startComponents(all, [component], 'services'));
     return describeDoor(door.url, door.root);
   }
+
+  const reserve: TestSite['reserve'] = async () => {
+    const port = await freePort();
+    const url = `https://127.0.0.1:${port}`;
+    origins.push(url);
+    return { port, url };
+  };
+
+  const startBeside: TestSite['startBeside'] = async (component, config, overrides = {}) => {
+    const settings = settingsSchema.parse({ ...settingsOf(component.name), ...overrides });
+    const own = configured(component, component.config.parse(config));
+    const started = await startComponents(settings, [own], 'services');
+    running.push(started);
+    return {
+      async stop() {
+        running.splice(running.indexOf(started), 1);
+        await started.stop();
+      },
+    };
+  };
 
   async function prepareProcess(
     site: string,
@@ -185,6 +232,8 @@ export async function startTestSite(parent = tmpdir()): Promise<TestSite> {
     folder,
     agent,
     startDoor,
+    reserve,
+    startBeside,
     prepareProcess,
     startServer,
     async stop() {

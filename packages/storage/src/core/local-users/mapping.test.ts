@@ -1,6 +1,6 @@
 import type { Principal } from '@weft/kernel/auth';
 import { createLogger } from '@weft/kernel/telemetry';
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { claimMethod, createMapping, groupMethod, type MappingMethod, parseMappingFile } from './mapping.ts';
 
 const ISSUER = 'https://issuer.example';
@@ -61,6 +61,81 @@ describe('the chain of methods', () => {
   it('asks again for a user who has come with other groups', async () => {
     const mapping = createMapping([groupMethod(ISSUER, [{ group: '/ops', account: 'ops' }])], { log });
     expect(await mapping.accountOf(principal({ groups: ['/ops'] }))).toBe('ops');
+    await expect(mapping.accountOf(principal())).rejects.toMatchObject({ code: 'unmapped-user' });
+  });
+});
+
+describe('what is remembered of an answer', () => {
+  const MINUTE = 60_000;
+  let asked: number;
+  let answer: () => Promise<string | undefined>;
+  const open = () =>
+    createMapping(
+      [
+        {
+          name: 'linking',
+          find: () => {
+            asked += 1;
+            return answer();
+          },
+        },
+      ],
+      { log },
+    );
+  const down = () => Promise.reject(new Error('down'));
+
+  beforeEach(() => {
+    vi.useFakeTimers();
+    asked = 0;
+    answer = async () => 'bea';
+  });
+  afterEach(() => vi.useRealTimers());
+
+  it('is an account for 5 minutes, and for an hour while nobody answers', async () => {
+    const mapping = open();
+    await mapping.accountOf(principal());
+    vi.advanceTimersByTime(4 * MINUTE);
+    await mapping.accountOf(principal());
+    expect(asked).toBe(1);
+    answer = down;
+    vi.advanceTimersByTime(55 * MINUTE);
+    expect(await mapping.accountOf(principal())).toBe('bea');
+    expect(asked).toBe(2);
+    vi.advanceTimersByTime(2 * MINUTE);
+    await expect(mapping.accountOf(principal())).rejects.toMatchObject({ kind: 'unavailable' });
+  });
+
+  it('is a refusal for 30 seconds', async () => {
+    const mapping = open();
+    answer = async () => undefined;
+    await expect(mapping.accountOf(principal())).rejects.toMatchObject({ code: 'unmapped-user' });
+    answer = async () => 'bea';
+    vi.advanceTimersByTime(29_000);
+    await expect(mapping.accountOf(principal())).rejects.toMatchObject({ code: 'unmapped-user' });
+    vi.advanceTimersByTime(2_000);
+    expect(await mapping.accountOf(principal())).toBe('bea');
+  });
+
+  it('is forgotten at once when the link has changed, even when nobody can be asked then', async () => {
+    const mapping = open();
+    await mapping.accountOf(principal());
+    await mapping.accountOf(principal({ subject: 'bob' }));
+    answer = down;
+    mapping.forget(`${ISSUER}/`, 'alice');
+    await expect(mapping.accountOf(principal())).rejects.toMatchObject({ kind: 'unavailable' });
+    expect(await mapping.accountOf(principal({ subject: 'bob' }))).toBe('bea');
+  });
+
+  it('is nothing when the link has changed while it was asked for', async () => {
+    const mapping = open();
+    let reply: (account: string) => void = () => undefined;
+    answer = () => new Promise((resolve) => (reply = resolve));
+    const early = mapping.accountOf(principal());
+    await vi.advanceTimersByTimeAsync(1);
+    mapping.forget(ISSUER, 'alice');
+    reply('bea');
+    await early;
+    answer = async () => undefined;
     await expect(mapping.accountOf(principal())).rejects.toMatchObject({ code: 'unmapped-user' });
   });
 });

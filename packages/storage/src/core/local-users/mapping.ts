@@ -13,6 +13,8 @@ export interface MappingMethod {
 export interface Mapping {
   /** Name of the local account. @throws {WeftError} `forbidden`, code `unmapped-user`; `unavailable`. */
   accountOf(principal: Principal): Promise<string>;
+  /** What is remembered about a user does not hold any more: the next request asks anew. */
+  forget(issuer: string, subject: string): void;
 }
 
 const POSITIVE_MILLISECONDS = 5 * 60 * 1000;
@@ -22,6 +24,8 @@ const STALE_MILLISECONDS = 60 * 60 * 1000;
 const MAXIMUM_KNOWN = 10_000;
 
 interface Known {
+  /** `issuer subject` */
+  readonly identity: string;
   readonly account: string | undefined;
   readonly at: number;
 }
@@ -32,6 +36,8 @@ export function createMapping(
   options: { log: Logger; linkUrl?: string },
 ): Mapping {
   const known = new Map<string, Known>();
+  /** Grows with each change that is heard of; an answer from before one is used, but not remembered. */
+  let changes = 0;
 
   async function ask(method: MappingMethod, principal: Principal): Promise<string | undefined> {
     const key = cacheKey(method, principal);
@@ -40,9 +46,11 @@ export function createMapping(
     if (cached && age < (cached.account === undefined ? NEGATIVE_MILLISECONDS : POSITIVE_MILLISECONDS))
       return cached.account;
     try {
+      const before = changes;
       const account = await method.find(principal);
+      if (before !== changes) return account;
       known.delete(key);
-      known.set(key, { account, at: Date.now() });
+      known.set(key, { identity: identityOf(principal.issuer, principal.subject), account, at: Date.now() });
       for (const oldest of known.keys()) {
         if (known.size <= MAXIMUM_KNOWN) break;
         known.delete(oldest);
@@ -67,7 +75,17 @@ export function createMapping(
       const hint = options.linkUrl === undefined ? '' : ` Link one at ${options.linkUrl}.`;
       throw new WeftError('forbidden', 'unmapped-user', `You have no local account here.${hint}`);
     },
+    forget(issuer, subject) {
+      changes += 1;
+      const identity = identityOf(issuer, subject);
+      for (const [key, entry] of known) if (entry.identity === identity) known.delete(key);
+    },
   };
+}
+
+/** Two spellings of an issuer differ by a slash at the end, if at all (brief alise-aai 2.1). */
+export function identityOf(issuer: string, subject: string): string {
+  return `${issuer.replace(/\/$/, '')} ${subject}`;
 }
 
 /** With what the methods look at besides issuer and subject: groups may differ from token to token. */

@@ -6,12 +6,14 @@ import type { AreaConfig, MultiUserConfig, StorageConfig } from '../../config.ts
 import { type Area, type Areas, arrangeAreas, baseOf } from '../areas.ts';
 import { prepareSharedStaging } from '../files/staging.ts';
 import { type Account, createAccounts } from './accounts.ts';
+import { followLinks } from './follow-links.ts';
 import {
   aliseMethod,
   claimMethod,
   createMapping,
   fileMethod,
   groupMethod,
+  identityOf,
   type Mapping,
   type MappingMethod,
 } from './mapping.ts';
@@ -48,7 +50,21 @@ export async function createMultiUser(
     denied: rules.denied_accounts,
     allowedGroups: rules.allowed_groups,
   });
+  const seen = new Map<string, string>();
+  const remember = ({ issuer, subject }: Principal, { name }: Account) => {
+    if (seen.size >= MAXIMUM_SEEN) seen.clear();
+    seen.set(identityOf(issuer, subject), name);
+  };
+
   const mapping = chain(context, rules);
+  const followers = rules.mapping.flatMap((method) => {
+    if (method.method !== 'alise') return [];
+    const onChange = (issuer: string, subject: string) => {
+      mapping.forget(issuer, subject);
+      seen.delete(identityOf(issuer, subject));
+    };
+    return [followLinks({ ...aliseOf(context, method), fetch: context.fetch, log, onChange })];
+  });
   const pool = createWorkerPool({
     maximum: rules.maximum_workers,
     idleSeconds: rules.idle_seconds,
@@ -68,12 +84,6 @@ export async function createMultiUser(
     const { running, busy } = pool.count();
     workers.set({ site: config.site, state: 'busy' }, busy);
     workers.set({ site: config.site, state: 'idle' }, running - busy);
-  };
-
-  const seen = new Map<string, string>();
-  const remember = (principal: Principal, { name }: Account) => {
-    if (seen.size >= MAXIMUM_SEEN) seen.clear();
-    seen.set(identityOf(principal), name);
   };
 
   async function run<Result>(account: Account, work: (user: LocalUser) => Promise<Result>): Promise<Result> {
@@ -105,18 +115,17 @@ export async function createMultiUser(
       return run(account, work);
     },
     asAccount: async (name, work) => run(await accounts.find(name), work),
-    accountOf: (principal) => seen.get(identityOf(principal)),
-    close: () => pool.close(),
+    accountOf: (principal) => seen.get(identityOf(principal.issuer, principal.subject)),
+    async close() {
+      await Promise.all(followers.map((follower) => follower.close()));
+      await pool.close();
+    },
   };
 }
 
 /** How long a request may wait for the account-linking service. */
 const ALISE_MILLISECONDS = 3_000;
 const MAXIMUM_SEEN = 100_000;
-
-function identityOf({ issuer, subject }: Principal): string {
-  return `${issuer} ${subject}`;
-}
 
 /** Whether several accounts work below one root. */
 function isShared({ root }: Pick<AreaConfig, 'root'>): boolean {
@@ -137,23 +146,31 @@ function chain(context: ComponentContext<StorageConfig>, rules: MultiUserConfig)
   );
 }
 
-function toMethod(
-  { config, fetch, tokens }: ComponentContext<StorageConfig>,
-  method: MultiUserConfig['mapping'][number],
-): MappingMethod {
+type MethodConfig = MultiUserConfig['mapping'][number];
+
+/** Where account linking is asked, about which site, with what. */
+function aliseOf(
+  { config, tokens }: ComponentContext<StorageConfig>,
+  method: Extract<MethodConfig, { method: 'alise' }>,
+) {
+  const site = method.site ?? config.site;
+  const url = method.url ?? config.identity?.url;
+  if (url === undefined) throw new Error('storage: the mapping method alise needs a url, or identity.url.');
+  const credential =
+    method.api_key === undefined
+      ? { token: () => tokens.own({ audience: url, scopes: [`alise.mapping:${site}`] }) }
+      : { apiKey: method.api_key.reveal() };
+  return { url, site, credential };
+}
+
+function toMethod(context: ComponentContext<StorageConfig>, method: MethodConfig): MappingMethod {
   switch (method.method) {
     case 'alise': {
-      const site = method.site ?? config.site;
-      const url = method.url ?? config.identity?.url;
-      if (url === undefined)
-        throw new Error('storage: the mapping method alise needs a url, or identity.url.');
+      const { url, site, credential } = aliseOf(context, method);
       const client = createAliseClient({
         url,
-        fetch: (input, init) => fetch(input, { ...init, timeoutMilliseconds: ALISE_MILLISECONDS }),
-        credential:
-          method.api_key === undefined
-            ? { token: () => tokens.own({ audience: url, scopes: [`alise.mapping:${site}`] }) }
-            : { apiKey: method.api_key.reveal() },
+        fetch: (input, init) => context.fetch(input, { ...init, timeoutMilliseconds: ALISE_MILLISECONDS }),
+        credential,
       });
       return aliseMethod(
         async (issuer, subject) => (await client.findMapping(site, issuer, subject))?.internal.username,
