@@ -107,11 +107,24 @@ function requireServer(found: AttributeCertificate, servers: VomsServers, trust:
     throw unfit('their signature is wrong, or the certificate of the server is missing');
   if (!server.maySign || server.proxy !== undefined || server.isAuthority)
     throw unfit('their server may not sign');
-  const authorities = requirePath(server, sent, trust);
+  const authorities = requireServerPath(server, sent, trust);
   if (servers.certificates.some(({ raw }) => raw.equals(server.x509.raw))) return;
   const names = [server, ...authorities].map((certificate) => canonicalName(oneLine(certificate)));
   if (!servers.chains.some((chain) => chain.every((name, index) => name === names[index])))
     throw unfit(`${names[0]} is not a server of this VO`);
+}
+
+function requireServerPath(
+  server: Certificate,
+  sent: readonly Certificate[],
+  trust: Trust,
+): readonly Certificate[] {
+  try {
+    return requirePath(server, sent, trust);
+  } catch (error) {
+    if (!(error instanceof WeftError)) throw error;
+    throw unfit(`the certificate of their server ${oneLine(server)} does not hold. ${error.message}`);
+  }
 }
 
 /** `/vo/group/Role=NULL/Capability=NULL` → `/vo/group`. */
