@@ -84,11 +84,13 @@ async function serve(options: Partial<ClientCertificatesOptions> = {}): Promise<
     log,
     tls: await certificate(),
     requestClientCertificate: true,
-    clientCertificates,
+    clientCertificates: clientCertificates.at(AUDIENCE),
   });
   app.get('/', async (request) => {
-    const { kind, subject, groups, certificate } = await authenticate(request, provider.verifier, [AUDIENCE]);
-    return { kind, subject, groups, ...certificate };
+    const { kind, subject, groups, certificate, scopes } = await authenticate(request, provider.verifier, [
+      AUDIENCE,
+    ]);
+    return { kind, subject, groups, ...certificate, scopes: [...scopes] };
   });
   closing.push(
     () => clientCertificates.close(),
@@ -290,7 +292,7 @@ describe('a caller with a client certificate', () => {
       log,
       tls: await certificate(),
       requestClientCertificate: true,
-      clientCertificates,
+      clientCertificates: clientCertificates.at(AUDIENCE),
     });
     app.get('/', async (request) => {
       const early = await request.identifyClient?.();
@@ -317,6 +319,35 @@ describe('a caller with a client certificate', () => {
     expect((await ask(port, [alice])).status).toBe(200);
     revoked.add(`${root.subject} ${ALICE}`);
     expect((await ask(port, [makeProxy(alice), alice])).body.detail).toMatch(/was revoked here/);
+  });
+});
+
+describe('what a caller with a certificate may do', () => {
+  it('is nothing, unless the configuration grants it to the name or to a group', async () => {
+    const attributes = (vo: string, ...fqans: string[]) => [
+      makeProxy(alice, { extensions: [makeVomsExtension({ holder: alice, by: server, vo, fqans })] }),
+      alice,
+    ];
+    const port = await serve({
+      grants: [
+        { subject: bob.subject, scopes: ['compute.read'] },
+        { group: '/drought', scopes: ['storage.read:/', 'fts'] },
+        { group: '/drought/ops/Role=production', scopes: ['storage.modify:/'] },
+        { group: '/drought', audiences: ['https://other.test'], scopes: ['compute.create'] },
+        { group: '/drought', audiences: [AUDIENCE], scopes: ['storage.stage:/'] },
+      ],
+    });
+    const scopes = async (chain: readonly TestCertificate[]) => (await who(port, chain)).scopes;
+    expect(await scopes([alice])).toEqual([]);
+    expect(await scopes([makeProxy(bob), bob])).toEqual(['compute.read']);
+    expect(await scopes(attributes('drought', '/drought'))).toEqual([
+      'storage.read:/',
+      'fts',
+      'storage.stage:/',
+    ]);
+    const production = attributes('drought', '/drought/ops/Role=production/Capability=NULL');
+    expect(await scopes(production)).toEqual(['storage.modify:/']);
+    expect(await scopes(attributes('drought', '/drought/ops/Role=other'))).toEqual([]);
   });
 });
 

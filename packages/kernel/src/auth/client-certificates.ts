@@ -2,6 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import { TLSSocket } from 'node:tls';
 import { describeError, WeftError } from '../errors/index.ts';
 import type { Logger } from '../telemetry/index.ts';
+import { parsePathScope } from './path-scope.ts';
 import type { Revocations } from './revocations.ts';
 import type { Principal } from './types.ts';
 import { type Authorities, fingerprintFolder, readAuthorities } from './x509/authorities-folder.ts';
@@ -20,6 +21,8 @@ export interface ClientCertificatesOptions {
   requireValidAttributes?: boolean;
   /** What this service is called, for attributes that are meant for some hosts only. */
   hosts?: readonly string[];
+  /** Scopes for callers by what their certificates say; without any they have none. */
+  grants?: readonly CertificateGrant[];
   /** Of certificates by subject: `issuer` is the name of the authority, both in one-line form. */
   revocations?: Revocations;
   log: Logger;
@@ -29,14 +32,30 @@ export interface ClientCertificatesOptions {
   now?: () => number;
 }
 
+/** What callers with a certificate may do, in the scopes that tokens have. */
+export interface CertificateGrant {
+  /** One-line form. */
+  readonly subject?: string | undefined;
+  /** `/vo/group`, or `/vo/group/Role=production` for those who have the role. */
+  readonly group?: string | undefined;
+  /** URLs of the listeners where it counts; without them it counts at all that ask for certificates. */
+  readonly audiences?: readonly string[] | undefined;
+  readonly scopes: readonly string[];
+}
+
 /** Who is at the other end of a connection, or why the certificate that came is not taken. */
 export type ClientVerdict = { readonly principal: Principal } | { readonly refusal: WeftError };
 
 /** Knows callers by their client certificates (brief alise-aai 3.7). */
 export interface ClientCertificates {
+  /** Of one listener, by its URL. */
+  at(url: string): ClientIdentification;
+  close(): void;
+}
+
+export interface ClientIdentification {
   /** `undefined` without a certificate. Whoever presents a bad one is as anonymous as whoever presents none. */
   identify(socket: unknown): Promise<ClientVerdict | undefined>;
-  close(): void;
 }
 
 interface Trusted {
@@ -47,6 +66,7 @@ interface Trusted {
 
 interface Judged {
   readonly trusted: Trusted;
+  readonly chain: readonly X509Certificate[];
   readonly verdict: ClientVerdict;
   /** Milliseconds since 1970. */
   readonly until: number;
@@ -62,7 +82,7 @@ const VERDICT_MILLISECONDS = 5 * 60_000;
  *
  * @example
  * const certificates = await createClientCertificates({ authoritiesFolder: '/etc/grid-security/certificates', log });
- * const app = createListener({ log, tls, clientCertificates: certificates });
+ * const app = createListener({ log, tls, clientCertificates: certificates.at('https://localhost:8446') });
  * app.get('/', async (request) => (await authenticate(request, verifier, audiences)).subject);
  * @throws {Error} when a folder cannot be read at the start
  */
@@ -70,6 +90,10 @@ export async function createClientCertificates(
   options: ClientCertificatesOptions,
 ): Promise<ClientCertificates> {
   const { authoritiesFolder, vomsFolder, revocations, log, now = Date.now } = options;
+  const grants = (options.grants ?? []).map((grant) => ({
+    ...grant,
+    pathScopes: grant.scopes.flatMap((scope) => parsePathScope(scope) ?? []),
+  }));
 
   async function fingerprint(): Promise<string> {
     const voms = vomsFolder === undefined ? '' : await fingerprintFolder(vomsFolder, 1);
@@ -110,7 +134,7 @@ export async function createClientCertificates(
   const timer = setInterval(look, options.lookMilliseconds ?? LOOK_MILLISECONDS);
   timer.unref();
 
-  function judge(chain: readonly X509Certificate[], time: number): Judged {
+  function judge(chain: readonly X509Certificate[], url: string, time: number): Judged {
     const trust = {
       ...trusted.authorities,
       requireRevocationLists: options.requireRevocationLists ?? false,
@@ -133,14 +157,21 @@ export async function createClientCertificates(
       const expiresAt = new Date(
         Math.min(...[judged.identity, ...attributes].map((each) => each.expiresAt.getTime())),
       );
+      const groups = [...new Set(fqans.map(groupOf))];
+      const own = grants.filter(
+        (grant) =>
+          (grant.audiences?.includes(url) ?? true) &&
+          (grant.subject === subject ||
+            (grant.group !== undefined && [...groups, ...fqans].includes(grant.group))),
+      );
       const principal: Principal = Object.freeze({
         kind: 'certificate',
         issuer,
         subject,
         clientId: undefined,
-        scopes: new Set<string>(),
-        pathScopes: Object.freeze([]),
-        groups: Object.freeze([...new Set(fqans.map(groupOf))]),
+        scopes: new Set(own.flatMap(({ scopes }) => scopes)),
+        pathScopes: Object.freeze(own.flatMap(({ pathScopes }) => pathScopes)),
+        groups: Object.freeze(groups),
         entitlements: Object.freeze([]),
         assurance: new Set<string>(),
         audience: Object.freeze([]),
@@ -151,50 +182,53 @@ export async function createClientCertificates(
         certificate: Object.freeze({ proxies, limited, vo: attributes[0]?.vo, fqans: Object.freeze(fqans) }),
       });
       const until = Math.min(expiresAt.getTime(), time + VERDICT_MILLISECONDS);
-      return { trusted, verdict: { principal }, until };
+      return { trusted, chain, verdict: { principal }, until };
     } catch (error) {
       if (!(error instanceof WeftError) || error.kind !== 'unauthenticated') throw error;
       log.info({ reason: error.message }, 'a client certificate is not taken');
-      return { trusted, verdict: { refusal: error }, until: time + VERDICT_MILLISECONDS };
+      return { trusted, chain, verdict: { refusal: error }, until: time + VERDICT_MILLISECONDS };
     }
   }
 
-  const known = new WeakMap<TLSSocket, Judged>();
+  async function isRevoked(
+    { issuer, subject }: Principal,
+    chain: readonly X509Certificate[],
+  ): Promise<boolean> {
+    const issuedAt = Math.floor((chain[0]?.validFromDate.getTime() ?? 0) / 1000);
+    const token = { issuer, subject, jti: undefined, keyId: undefined, issuedAt };
+    return (await revocations?.isRevoked(token)) === true;
+  }
 
   return {
-    async identify(socket) {
-      if (!(socket instanceof TLSSocket)) return undefined;
-      const time = now();
-      let judged = known.get(socket);
-      if (judged === undefined || judged.trusted !== trusted || judged.until <= time) {
-        const chain = chainOf(socket);
-        if (chain.length === 0) return undefined;
-        judged = judge(chain, time);
-        known.set(socket, judged);
-      }
-      if (!('principal' in judged.verdict)) return judged.verdict;
-      const { principal } = judged.verdict;
-      const { issuer, subject } = principal;
-      const issuedAt = Math.floor((chainOf(socket)[0]?.validFromDate.getTime() ?? time) / 1000);
-      const revoked = await revocations?.isRevoked({
-        issuer,
-        subject,
-        jti: undefined,
-        keyId: undefined,
-        issuedAt,
-      });
-      if (revoked !== true) return judged.verdict;
+    at(url) {
+      const known = new WeakMap<TLSSocket, Judged>();
       return {
-        refusal: new WeftError(
-          'unauthenticated',
-          'invalid_certificate',
-          'The client certificate is not valid: it was revoked here.',
-        ),
+        async identify(socket) {
+          if (!(socket instanceof TLSSocket)) return undefined;
+          const time = now();
+          let judged = known.get(socket);
+          if (judged === undefined || judged.trusted !== trusted || judged.until <= time) {
+            const chain = chainOf(socket);
+            if (chain.length === 0) return undefined;
+            judged = judge(chain, url, time);
+            known.set(socket, judged);
+          }
+          const { chain, verdict } = judged;
+          return 'principal' in verdict && (await isRevoked(verdict.principal, chain))
+            ? { refusal: REVOKED_HERE }
+            : verdict;
+        },
       };
     },
     close: () => clearInterval(timer),
   };
 }
+
+const REVOKED_HERE = new WeftError(
+  'unauthenticated',
+  'invalid_certificate',
+  'The client certificate is not valid: it was revoked here.',
+);
 
 /**
  * The certificates of a full handshake, the client's first. A resumed session has only the first, and what a stranger

@@ -149,6 +149,7 @@ async function clientCertificatesOf(
       requireRevocationLists: trust.require_revocation_lists,
       requireValidAttributes: trust.require_valid_attributes,
       hosts: [hostname(), ...trust.hosts],
+      grants: trust.grants,
       revocations,
       log,
     });

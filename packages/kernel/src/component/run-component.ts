@@ -198,7 +198,7 @@ async function openListener(
   }
   const app = createListener({
     ...definition.options,
-    ...(clientCertificates ? { clientCertificates } : {}),
+    ...(clientCertificates ? { clientCertificates: clientCertificates.at(definition.url) } : {}),
     log: base.log.child({ component, listener: definition.name }),
     tls: base.certificate,
   });

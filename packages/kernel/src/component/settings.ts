@@ -2,6 +2,29 @@ import { z } from 'zod';
 import { baseUrlSchema, secretSchema } from '../config/index.ts';
 import { subscriptionSchema } from '../events/index.ts';
 
+const certificateGrantSchema = z
+  .strictObject({
+    subject: z
+      .string()
+      .startsWith('/')
+      .optional()
+      .describe('Name of the certificate in one-line form: /DC=org/DC=example/CN=Alice'),
+    group: z
+      .string()
+      .startsWith('/')
+      .optional()
+      .describe('VOMS group (/vo/group), or group with role (/vo/group/Role=production)'),
+    audiences: z
+      .array(z.string())
+      .optional()
+      .describe('URLs of the listeners where it counts; default: all that ask for certificates'),
+    scopes: z.array(z.string().min(1)).min(1),
+  })
+  .refine(
+    ({ subject, group }) => (subject === undefined) !== (group === undefined),
+    'say subject or group, one of them',
+  );
+
 /** The part of `weft.yaml` that every process reads, whatever components it runs. */
 export const settingsSchema = z.object({
   data_folder: z
@@ -85,6 +108,12 @@ export const settingsSchema = z.object({
         .array(z.string())
         .default([])
         .describe('Names of this service, for VOMS attributes that are meant for some hosts only'),
+      grants: z
+        .array(certificateGrantSchema)
+        .default([])
+        .describe(
+          'What callers with a certificate may do, in the scopes that tokens have; without any, nothing',
+        ),
     })
     .optional()
     .describe('Whom to trust on listeners that ask for client certificates (`client_certificates: true`)'),

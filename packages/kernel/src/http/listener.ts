@@ -7,7 +7,7 @@ import {
   fastify,
   LogController,
 } from 'fastify';
-import type { ClientCertificates } from '../auth/index.ts';
+import type { ClientIdentification } from '../auth/index.ts';
 import type { TlsMaterial } from '../pki/index.ts';
 import { type ActiveSpan, activeTracing, type Logger } from '../telemetry/index.ts';
 import { rememberRoutes } from './openapi.ts';
@@ -20,7 +20,7 @@ export interface CreateListenerOptions extends ListenerOptions {
   /** A fixed pair, or one that is followed when its files change. */
   tls: TlsMaterial | ServerCertificate;
   /** Judges the certificates that are asked for. */
-  clientCertificates?: ClientCertificates;
+  clientCertificates?: ClientIdentification;
 }
 
 /** Bearer tokens, macaroons and VOMS-laden headers are long; Node's default of 16 KiB refuses real clients (brief fts 2.1). */
