@@ -221,6 +221,10 @@ const siteSchema = z.strictObject({
 const aliseSchema = z.strictObject({
   listen: listenSchema,
   url: baseUrlSchema,
+  client_certificates: z
+    .boolean()
+    .default(false)
+    .describe('Ask for client certificates; `client_certificates` at the top says whom to trust'),
   sign_in_seconds: z
     .int()
     .min(10)

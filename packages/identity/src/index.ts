@@ -85,7 +85,11 @@ function listeners(context: ComponentContext<IdentityConfig>): ListenerDefinitio
       ...alise.listen,
       url: alise.url,
       events: (principal) => [...principal.scopes].some((scope) => scope.startsWith('alise.mapping:')),
-      options: { printError: printAliseError, printNotFound: printAliseNotFound },
+      options: {
+        printError: printAliseError,
+        printNotFound: printAliseNotFound,
+        requestClientCertificate: alise.client_certificates,
+      },
       routes(app) {
         const providers = createSiteProviders(alise, context.fetch);
         const options = { database, wakeUps, verifier, url: alise.url, config: alise };

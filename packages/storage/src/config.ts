@@ -168,6 +168,10 @@ export const storageConfig = z.strictObject({
     .array(z.string())
     .default([])
     .describe('Accepted audiences besides the URL, host:port and host'),
+  client_certificates: z
+    .boolean()
+    .default(false)
+    .describe('Ask for client certificates; `client_certificates` at the top says whom to trust'),
   areas: z.array(areaSchema).min(1).describe('What is served'),
   app_passwords: z
     .boolean()

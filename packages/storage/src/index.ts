@@ -31,6 +31,7 @@ export const storage = defineComponent({
         options: {
           rawBodies: true,
           deferContinue: true,
+          requestClientCertificate: config.client_certificates,
           methods: WEBDAV_METHODS.map((name) => ({ name, hasBody: false })),
           printError: (error, request, reply) => {
             reply.hijack();

@@ -1,5 +1,4 @@
-import { readBearer } from '@weft/kernel/auth';
-import { WeftError } from '@weft/kernel/errors';
+import { readBearer, requireClientCertificate } from '@weft/kernel/auth';
 import type { FastifyRequest } from 'fastify';
 import type { Caller } from '../core/caller.ts';
 import type { Door } from '../core/door.ts';
@@ -7,15 +6,14 @@ import { looksLikeMacaroon } from '../core/macaroons/macaroon-format.ts';
 
 /**
  * Who sends a request: by a bearer token or macaroon, or by Basic for clients that know nothing else: an app password, or
- * either of the former as the password.
+ * either of the former as the password; at last by a client certificate, where the listener asks for one.
  */
 export async function identify(door: Door, request: FastifyRequest): Promise<Caller> {
   const { config } = door;
   const bearer = readBearer(request) ?? (config.token_in_query ? readQueryToken(request) : undefined);
   if (bearer !== undefined) return verify(door, bearer, request.ip);
   const password = config.app_passwords ? readBasicPassword(request) : undefined;
-  if (password === undefined)
-    throw new WeftError('unauthenticated', 'missing_token', 'A bearer token is needed.');
+  if (password === undefined) return requireClientCertificate(request);
   const isToken = /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/.test(password) || looksLikeMacaroon(password);
   return isToken ? verify(door, password, request.ip) : door.appPasswords.verify(password);
 }
