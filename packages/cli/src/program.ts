@@ -115,6 +115,35 @@ export function createProgram(): Command {
     .addOption(owner())
     .action(async (id, options) => (await import('./commands/storage.ts')).revokeAppPassword(id, options));
 
+  const administrator = () =>
+    new Option('--user <name>', 'administrator of the embedded issuer').default('admin');
+  const identity = program.command('identity').description('the embedded issuer, for its administrator');
+  identity
+    .command('suspend')
+    .description('cut a user off everywhere within a second')
+    .argument('<user>', 'name or subject')
+    .addOption(data())
+    .addOption(portBase())
+    .addOption(administrator())
+    .action(async (user, options) => (await import('./commands/identity.ts')).suspend(user, options));
+  identity
+    .command('resume')
+    .description('let a suspended user in again')
+    .argument('<user>', 'name or subject')
+    .addOption(data())
+    .addOption(portBase())
+    .addOption(administrator())
+    .action(async (user, options) => (await import('./commands/identity.ts')).resume(user, options));
+  identity
+    .command('rotate-key')
+    .description('sign with a new key from now on; tokens of before stay good')
+    .addOption(data())
+    .addOption(portBase())
+    .addOption(administrator())
+    .addOption(json())
+    .option('--leaked', 'remove the older keys at once, with every token that they signed')
+    .action(async (options) => (await import('./commands/identity.ts')).rotateKey(options));
+
   program
     .command('certificate')
     .description("a client certificate of the instance's authority (usercert.pem, userkey.pem)")

@@ -6,6 +6,9 @@ import type { Surroundings } from './surroundings.ts';
 const PREFIX = '/rucio';
 const NODE_IMAGE = 'docker.io/library/node:24-alpine';
 
+/** Suspending users and changing keys at the issuer. */
+const ADMINISTRATION = 'iam:admin.write';
+
 /** The client with which account linking signs people in, at both issuers. */
 export const LINKING_CLIENT = 'linking';
 
@@ -51,6 +54,7 @@ function identitySection(surroundings: Surroundings) {
   return {
     listen: listen(ports.issuer),
     url: endpoints.issuer,
+    title: 'Weft: community accounts',
     development_profile: true,
     registration: { mode: 'open', scopes: storageScopes },
     users: [
@@ -84,7 +88,7 @@ function identitySection(surroundings: Surroundings) {
         password_file: secretFileOf('user-admin'),
         name: 'Administrator',
         groups: ['/admin'],
-        scopes: [...userScopes, ...storageScopes, ...computeScopes, ...linkingScopes],
+        scopes: [...userScopes, ...storageScopes, ...computeScopes, ...linkingScopes, ADMINISTRATION],
       },
     ],
     clients: [
@@ -139,6 +143,7 @@ function identitySection(surroundings: Surroundings) {
             audience: everything,
             scopes: [...userScopes, ...storageScopes, ...computeScopes, ...linkingScopes],
           },
+          { audience: endpoints.issuer, scopes: [ADMINISTRATION] },
         ],
       },
       linkingClient(surroundings),
@@ -168,6 +173,7 @@ function siteIssuer(surroundings: Surroundings) {
   return {
     listen: listen(ports.siteIssuer),
     url: endpoints.site_issuer,
+    title: 'Weft: site accounts',
     development_profile: true,
     registration: { mode: 'open' },
     users: [
@@ -202,9 +208,7 @@ function linkingSite({ endpoints, subjectOf, secretFileOf }: Surroundings, name:
   return {
     name,
     internal: [{ name, title: `${name} (site account)`, issuer: endpoints.site_issuer, ...login }],
-    external: [
-      { name: 'community', title: 'Community (federated account)', issuer: endpoints.issuer, ...login },
-    ],
+    external: [{ name: 'community', title: 'Community account', issuer: endpoints.issuer, ...login }],
     links: name === 'observatory' ? [robot] : [],
   };
 }

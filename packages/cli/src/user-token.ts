@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { requestUserToken } from '@weft/identity/client';
+import { IdentityRequestError, requestUserToken } from '@weft/identity/client';
 import { ExitError } from '@weft/kernel/errors';
 import { createGuardedFetch } from '@weft/kernel/http';
 import { importJWK, SignJWT } from 'jose';
@@ -51,6 +51,9 @@ export async function userToken(
         request.audience ?? (request.siteAccount ? endpoints.identity : audiencesOf(endpoints).join(' ')),
     });
     return accessToken;
+  } catch (cause) {
+    if (!(cause instanceof IdentityRequestError)) throw cause;
+    throw new ExitError(69, `The issuer gives ${request.user} no token: ${cause.message}`, { cause });
   } finally {
     await fetch.close();
   }

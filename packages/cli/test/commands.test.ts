@@ -126,6 +126,17 @@ accounting: { url: 'https://localhost:8443' }
     expect(again.code, again.output).toBe(0);
     const token = await weft('token', '--data', to);
     expect(token.code, token.output).toBe(0);
+
+    // What an administrator does in an emergency.
+    expect((await weft('identity', 'suspend', 'alice', '--data', to)).code).toBe(0);
+    const suspended = await weft('token', '--data', to);
+    expect([suspended.code, suspended.output]).toEqual([69, expect.stringMatching(/gives alice no token/)]);
+    expect((await weft('identity', 'resume', 'alice', '--data', to)).code).toBe(0);
+    expect((await weft('token', '--data', to)).code).toBe(0);
+    const rotated = await weft('identity', 'rotate-key', '--leaked', '--json', '--data', to);
+    expect(JSON.parse(rotated.output).removed, rotated.output).toHaveLength(1);
+    const refused = await weft('identity', 'suspend', 'bob', '--user', 'alice', '--data', to);
+    expect([refused.code, refused.output]).toEqual([69, expect.stringMatching(/iam:admin\.write/)]);
     expect((await weft('down', '--data', to)).code).toBe(0);
   });
 });

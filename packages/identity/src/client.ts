@@ -177,3 +177,46 @@ async function sha1(text: string): Promise<string> {
   const digest = await crypto.subtle.digest('SHA-1', new TextEncoder().encode(text));
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
+
+export interface AdministratorOptions {
+  issuer: string;
+  fetch: Fetch;
+  /** An access token for the issuer with the scope `iam:admin.write`. */
+  token: string;
+}
+
+/** Cuts a user (subject or name) off everywhere within a second, or lets the user in again. */
+export async function setSuspension(
+  { issuer, fetch, token }: AdministratorOptions,
+  user: string,
+  suspended: boolean,
+): Promise<void> {
+  const response = await fetch(`${issuer}/api/v2/users/${encodeURIComponent(user)}/suspension`, {
+    method: suspended ? 'PUT' : 'DELETE',
+    headers: { authorization: `Bearer ${token}`, accept: 'application/json' },
+  });
+  if (!response.ok) await readJson(response);
+}
+
+const keyReplacementSchema = z.object({ active: z.string(), removed: z.array(z.string()) });
+
+/**
+ * Lets a new key sign from now on. With `leaked`, older keys are removed at once, with every token that they signed.
+ *
+ * @returns ids (`kid`) of the new key and of those that were removed
+ */
+export async function replaceSigningKey(
+  { issuer, fetch, token }: AdministratorOptions,
+  leaked: boolean,
+): Promise<z.output<typeof keyReplacementSchema>> {
+  const response = await fetch(`${issuer}/api/v2/keys/rotation`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${token}`,
+      'content-type': 'application/json',
+      accept: 'application/json',
+    },
+    body: JSON.stringify({ leaked }),
+  });
+  return keyReplacementSchema.parse(await readJson(response));
+}

@@ -10,26 +10,28 @@ import { originOf } from './oauth-dialect.ts';
 /** Longer than any access token can live, and the clocks of verifiers can be behind. */
 const KEPT_MILLISECONDS = 7 * 3600_000;
 
-type BySubject = FastifyRequest<{ Params: { subject: string } }>;
+type OfUser = FastifyRequest<{ Params: { user: string } }>;
 
 /**
- * `PUT` and `DELETE /api/v2/users/{sub}/suspension`, with the scope `iam:admin.write`: one person is cut off everywhere at
+ * `PUT` and `DELETE /api/v2/users/{sub or name}/suspension`, with the scope `iam:admin.write`: one person is cut off everywhere at
  * once. Sessions and refresh tokens end; access tokens die at every verifier of the installation within a second.
  */
 export function registerSuspension(app: FastifyInstance, realm: Realm): void {
-  const change = async (request: BySubject, suspended: boolean) => {
+  const change = async (request: OfUser, suspended: boolean) => {
     const administrator = await authenticate(request, realm.verifier, [realm.issuer]);
     requireScopes(administrator, 'iam:admin.write');
-    const { subject } = request.params;
     await realm.database.transaction<void, IdentityTables>(async (tx) => {
       const user = await tx
         .updateTable('identity.users')
         .set({ suspended_at: suspended ? new Date() : null })
         .where('realm', '=', realm.name)
-        .where('subject', '=', subject)
-        .returning('username')
+        .where((row) =>
+          row.or([row('subject', '=', request.params.user), row('username', '=', request.params.user)]),
+        )
+        .returning('subject')
         .executeTakeFirst();
       if (user === undefined) throw new WeftError('not-found', 'not-found', 'There is no such user.');
+      const { subject } = user;
       if (suspended) {
         const expiresAt = new Date(Date.now() + KEPT_MILLISECONDS);
         await tx
@@ -62,12 +64,12 @@ export function registerSuspension(app: FastifyInstance, realm: Realm): void {
       ]);
     });
   };
-  const path = '/api/v2/users/:subject/suspension';
-  app.put(path, async (request: BySubject, reply) => {
+  const path = '/api/v2/users/:user/suspension';
+  app.put(path, async (request: OfUser, reply) => {
     await change(request, true);
     return reply.code(204).send();
   });
-  app.delete(path, async (request: BySubject, reply) => {
+  app.delete(path, async (request: OfUser, reply) => {
     await change(request, false);
     return reply.code(204).send();
   });
