@@ -76,6 +76,8 @@ export function printError(
     const offered = basic && status === 401 ? [challenge, 'Basic realm="weft", charset="UTF-8"'] : challenge;
     response.setHeader('www-authenticate', offered);
   }
+  if (status === 416 && known instanceof WeftError && known.details.size !== undefined)
+    response.setHeader('content-range', `bytes */${known.details.size}`);
   if (status === 405) response.setHeader('allow', ALLOW);
   if (status === 503) response.setHeader('retry-after', '5');
   const asked = request.headers.expect !== undefined;

@@ -1,13 +1,15 @@
 import type { IncomingMessage } from 'node:http';
 import { WeftError } from '@weft/kernel/errors';
 import { authorise, authoriseBytes, mayDo } from '../core/authorise.ts';
-import { statedDigests } from '../core/checksums/stated-digests.ts';
+import { type Digests, findMismatch } from '../core/checksums/digests.ts';
+import { statedContentDigests, statedDigests } from '../core/checksums/stated-digests.ts';
 import { statIfThere, upload } from '../core/upload.ts';
 import { evaluateConditions } from './conditions.ts';
 import { printDigests, wantedDigest } from './digest-headers.ts';
 import { entityTag } from './entity-tag.ts';
 import { acceptBody, answer, type Handler, header } from './exchange.ts';
 import { requireUnlocked } from './locking.ts';
+import { putRange } from './put-range.ts';
 
 /** How long a sender may be silent in the middle of a body (brief teapot 3.8). */
 const IDLE_MILLISECONDS = 120_000;
@@ -26,15 +28,19 @@ export const put: Handler = async (exchange) => {
   if (existing) authorise(caller, 'overwrite', place);
   evaluateConditions(request, existing);
   await requireUnlocked(exchange, [{ path: target.segments, membership: !existing }]);
-  if (header(request, 'content-range') !== undefined) {
-    throw new WeftError('invalid', 'partial-put', 'PUT of a part of a file (Content-Range) is not offered.');
-  }
   const expectedBytes = contentLength(
     header(request, 'content-length'),
     header(request, 'transfer-encoding'),
   );
   authoriseBytes(caller, expectedBytes ?? 0);
-  const expected = statedDigests((name) => header(request, name));
+  const contentRange = header(request, 'content-range');
+  if (contentRange !== undefined) {
+    const stopWatching = watchForSilence(request);
+    const body = { content: contentOf(request), expectedBytes };
+    return putRange(exchange, place, body, contentRange).finally(stopWatching);
+  }
+  const stated = (name: string) => header(request, name);
+  const expected = agreed(statedDigests(stated), statedContentDigests(stated));
   const modified = modificationTime(header(request, 'x-oc-mtime'));
   const stopWatching = watchForSilence(request);
   const wanted = wantedDigest(request);
@@ -61,6 +67,14 @@ export const put: Handler = async (exchange) => {
     ...(modified ? { 'x-oc-mtime': 'accepted' } : {}),
   });
 };
+
+/** Of a whole file, the checksums of the file and those of the message are the same. */
+function agreed(ofFile: Digests, ofContent: Digests): Digests {
+  const mismatch = findMismatch(ofFile, ofContent);
+  if (mismatch)
+    throw new WeftError('invalid', 'invalid-digest', `Two ${mismatch.algorithm} checksums are announced.`);
+  return { ...ofFile, ...ofContent };
+}
 
 /** Left open when the upload fails, so that the sender gets to read why (brief teapot 8, 6). */
 function contentOf(request: IncomingMessage): AsyncIterable<Uint8Array> {

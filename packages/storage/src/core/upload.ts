@@ -145,7 +145,8 @@ async function* claiming(source: AsyncIterable<Uint8Array>, claim: Claim): Async
   }
 }
 
-function algorithmsOf(digests: Digests): Algorithm[] {
+/** Those that somebody has stated or computed. */
+export function algorithmsOf(digests: Digests): Algorithm[] {
   return ALGORITHMS.filter((algorithm) => digests[algorithm] !== undefined);
 }
 

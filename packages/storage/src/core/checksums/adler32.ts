@@ -52,3 +52,41 @@ export function combineAdler32(first: number, second: number, secondBytes: numbe
 export function formatAdler32(adler: number): string {
   return (adler >>> 0).toString(16).padStart(8, '0');
 }
+
+/** A part of a content: its checksum and how long it is. */
+export interface SummedPart {
+  readonly adler: number;
+  readonly bytes: number;
+}
+
+/**
+ * The checksum of a content in which `former` was replaced by `present`, without reading the rest. `bytesBehind` follow the
+ * part; where there are any, both are of one length.
+ */
+export function replaceInAdler32(
+  whole: number,
+  former: SummedPart,
+  present: SummedPart,
+  bytesBehind: number,
+): number {
+  const [a, b] = halves(whole);
+  const [aFormer, bFormer] = halves(former.adler);
+  const [aPresent, bPresent] = halves(present.adler);
+  if (bytesBehind > 0) {
+    const difference = aPresent - aFormer;
+    return joined(a + difference, b + bPresent - bFormer + (bytesBehind % MODULUS) * difference);
+  }
+  // What stands before the part, without it.
+  const aBefore = a - aFormer + 1;
+  const bBefore = b - bFormer - (former.bytes % MODULUS) * (aBefore - 1);
+  return combineAdler32(joined(aBefore, bBefore), present.adler, present.bytes);
+}
+
+function halves(adler: number): [number, number] {
+  return [adler & 0xffff, adler >>> 16];
+}
+
+function joined(a: number, b: number): number {
+  const positive = (value: number) => ((value % MODULUS) + MODULUS) % MODULUS;
+  return ((positive(b) << 16) | positive(a)) >>> 0;
+}

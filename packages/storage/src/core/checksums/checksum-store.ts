@@ -12,6 +12,8 @@ export interface ChecksumRecord {
 export interface ChecksumStore {
   /** What is known about each file's present content, in the order asked; nothing known is `{}`. */
   find(area: string, files: readonly FileFacts[]): Promise<readonly Digests[]>;
+  /** What was known of a file does not count any more. */
+  forget(area: string, file: FileFacts): Promise<void>;
   /** Remembers digests, beside those already known of the same content. One statement for any number of files. */
   record(tx: Sql, records: readonly ChecksumRecord[]): Promise<void>;
 }
@@ -64,6 +66,14 @@ export function createChecksumStore(database: Database, instance: string): Check
         }
       }
       return keys.map((key) => remembered.get(key) ?? {});
+    },
+
+    async forget(area, file) {
+      remembered.delete(contentKey(area, file));
+      await sql`delete from storage.checksums
+        where instance = ${instance} and area = ${area} and inode = ${signed(file.inode)}`.execute(
+        database.sql,
+      );
     },
 
     async record(tx, records) {

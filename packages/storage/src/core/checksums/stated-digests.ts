@@ -35,32 +35,58 @@ export function toAlgorithm(name: string): Algorithm | undefined {
  * @throws {WeftError} `invalid`, code `invalid-digest`: a value of a known algorithm that cannot be one.
  */
 export function statedDigests(get: (name: string) => string | undefined): Digests {
-  const stated: { -readonly [A in Algorithm]?: string } = {};
-  const add = (name: string, value: string | undefined) => {
-    const algorithm = toAlgorithm(name.trim().toLowerCase());
-    if (algorithm === undefined || value === undefined) return;
-    const hex = readValue(algorithm, value.trim());
-    if (hex === undefined)
-      throw new WeftError(
-        'invalid',
-        'invalid-digest',
-        `${value.trim().slice(0, 80)} is no ${algorithm} checksum.`,
-      );
-    stated[algorithm] = hex;
-  };
+  const { stated, add } = collect();
   for (const item of split(get('digest'))) {
     const equals = item.indexOf('=');
     if (equals > 0) add(item.slice(0, equals), item.slice(equals + 1));
   }
-  for (const item of split(get('repr-digest'))) {
-    const [, name, value] = /^([^=]+)=:([^:]*):/.exec(item) ?? [];
-    if (name !== undefined) add(name, value);
-  }
+  addDictionary(get('repr-digest'), add);
   const [ocName, ocValue] = (get('oc-checksum') ?? '').split(':');
   if (ocName) add(ocName, ocValue);
   const contentMd5 = get('content-md5');
   if (contentMd5 !== undefined) add('md5', contentMd5);
   return stated;
+}
+
+/**
+ * What a sender says that the bytes of this one message sum up to, which of a part of a file are not those of the file:
+ * `Content-Digest` (RFC 9530) and `Content-MD5`.
+ *
+ * @throws {WeftError} `invalid`, code `invalid-digest`.
+ */
+export function statedContentDigests(get: (name: string) => string | undefined): Digests {
+  const { stated, add } = collect();
+  addDictionary(get('content-digest'), add);
+  const contentMd5 = get('content-md5');
+  if (contentMd5 !== undefined) add('md5', contentMd5);
+  return stated;
+}
+
+type Add = (name: string, value: string | undefined) => void;
+
+function collect(): { stated: Digests; add: Add } {
+  const stated: { -readonly [A in Algorithm]?: string } = {};
+  const refuse = (message: string) => new WeftError('invalid', 'invalid-digest', message);
+  return {
+    stated,
+    add(name, value) {
+      const algorithm = toAlgorithm(name.trim().toLowerCase());
+      if (algorithm === undefined || value === undefined) return;
+      const hex = readValue(algorithm, value.trim());
+      if (hex === undefined) throw refuse(`${value.trim().slice(0, 80)} is no ${algorithm} checksum.`);
+      if (stated[algorithm] !== undefined && stated[algorithm] !== hex)
+        throw refuse(`Two different ${algorithm} checksums are announced.`);
+      stated[algorithm] = hex;
+    },
+  };
+}
+
+/** `sha-256=:…:, adler=:…:` of RFC 9530. */
+function addDictionary(text: string | undefined, add: Add): void {
+  for (const item of split(text)) {
+    const [, name, value] = /^([^=]+)=:([^:]*):/.exec(item) ?? [];
+    if (name !== undefined) add(name, value);
+  }
 }
 
 function split(list: string | undefined): string[] {

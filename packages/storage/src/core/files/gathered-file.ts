@@ -36,6 +36,11 @@ export function createGatheredFile({
     },
     commit: (path, options) =>
       staged ? staged.commit(path, options) : store(path, gathered ?? new Uint8Array(), options),
+    async writeInto(path, position) {
+      staged ??= await stage();
+      if (gathered) await staged.write(gathered, 0);
+      return staged.writeInto(path, position);
+    },
     discard: async () => {
       await staged?.discard();
     },

@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import { link, lstat, rename, unlink } from 'node:fs/promises';
+import { setTimeout } from 'node:timers/promises';
 import { WeftError } from '@weft/kernel/errors';
 import {
   changeMode,
@@ -7,6 +8,7 @@ import {
   changeTimes,
   closeDescriptor,
   openDescriptor,
+  readAt,
   statDescriptor,
   syncFile,
   syncFileData,
@@ -16,7 +18,7 @@ import { type DirectoryWalk, syncDirectory } from './directory-walk.ts';
 import { toFacts } from './facts.ts';
 import { hasErrno, toFileError, withFileErrors } from './file-errors.ts';
 import { stagingName } from './staging.ts';
-import type { StagedFile } from './types.ts';
+import type { FileFacts, StagedFile } from './types.ts';
 
 /**
  * What a commit waits for: `full` bytes and metadata (fsync), `data` bytes and size (fdatasync), `none` nothing: for
@@ -32,7 +34,11 @@ export interface StagingOptions {
   umask: number;
 }
 
-const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+const NEW_FILE = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+
+/** O_NONBLOCK, so that opening a pipe cannot hang a thread. */
+const IN_PLACE = constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+const COPY_BYTES = 1024 * 1024;
 
 export async function createStagedFile(options: StagingOptions): Promise<StagedFile> {
   const temporary = `${options.stagingFolder}/${stagingName()}`;
@@ -45,6 +51,22 @@ export async function createStagedFile(options: StagingOptions): Promise<StagedF
   return {
     write: (buffer, position) => withFileErrors(() => writeAt(descriptor, buffer, position)),
     discard: drop,
+    async writeInto(path, position) {
+      try {
+        return await options.walk.within(path.slice(0, -1), async (prefix) => {
+          const target = await openDescriptor(`${prefix}/${path.at(-1) ?? '.'}`, IN_PLACE);
+          try {
+            return await writeOver(descriptor, target, position, options.durability);
+          } finally {
+            await closeDescriptor(target);
+          }
+        });
+      } catch (error) {
+        throw toFileError(error);
+      } finally {
+        await drop();
+      }
+    },
     async commit(path, { replace, modified }) {
       const name = path.at(-1);
       if (name === undefined) throw new WeftError('conflict', 'is-collection', 'The root is a collection.');
@@ -67,6 +89,42 @@ export async function createStagedFile(options: StagingOptions): Promise<StagedF
       }
     },
   };
+}
+
+/** Copies all of `source` into `target`, which stays the file that it is. */
+async function writeOver(
+  source: number,
+  target: number,
+  start: number,
+  durability: Durability,
+): Promise<FileFacts> {
+  const before = toFacts(await statDescriptor(target));
+  if (before.kind === 'collection') throw new WeftError('conflict', 'is-collection', 'It is a collection.');
+  if (start > before.size) {
+    throw new WeftError(
+      'invalid',
+      'range-not-satisfiable',
+      `The range begins behind the end of the file, which has ${before.size} bytes.`,
+    );
+  }
+  const buffer = Buffer.allocUnsafe(COPY_BYTES);
+  for (let done = 0; ; ) {
+    const bytes = await readAt(source, buffer, done);
+    if (bytes === 0) break;
+    await writeAt(target, buffer.subarray(0, bytes), start + done);
+    done += bytes;
+  }
+  let after = await statDescriptor(target);
+  // The kernel's clock may not have moved on since the last change; what was known of the old content must not fit.
+  while (after.mtimeNs <= before.modifiedNs) {
+    await setTimeout(1);
+    const time = Math.max(Date.now(), Number(before.modifiedNs / 1_000_000n) + 1) / 1000;
+    await changeTimes(target, time, time);
+    after = await statDescriptor(target);
+  }
+  if (durability === 'full') await syncFile(target);
+  if (durability === 'data') await syncFileData(target);
+  return toFacts(after);
 }
 
 /** What the kernel does for a file that is made in a set-group-id folder, whose members share what is in it. */

@@ -40,7 +40,9 @@ export interface CommitOptions {
   readonly modified?: Date;
 }
 
-/** A file under a hidden name, invisible until it is complete. Exactly one of `commit` and `discard` ends it. */
+/**
+ * A file under a hidden name, invisible until it is complete. Exactly one of `commit`, `writeInto` and `discard` ends it.
+ */
 export interface StagedFile {
   /** Writes all of `buffer` at `position`; the buffer may be reused once it resolves. */
   write(buffer: Uint8Array, position: number): Promise<void>;
@@ -49,6 +51,12 @@ export interface StagedFile {
    * staged file is gone and the name is as it was.
    */
   commit(path: Segments, options: CommitOptions): Promise<FileFacts>;
+  /**
+   * Writes its bytes over those of the file `path` from `position` on, in place: a reader may see some of them early, and
+   * links and open handles stay what they are. The file's modification time is later than before, whatever the clock says.
+   * Fails with `invalid`, code `range-not-satisfiable`, when `position` lies behind the end.
+   */
+  writeInto(path: Segments, position: number): Promise<FileFacts>;
   discard(): Promise<void>;
 }
 

@@ -50,6 +50,12 @@ export type FileCall =
       /** Milliseconds since the epoch. */
       readonly modified?: number;
     }
+  | {
+      readonly call: 'writeInto';
+      readonly staged: number;
+      readonly path: Segments;
+      readonly position: number;
+    }
   | { readonly call: 'discard'; readonly staged: number }
   /** Whether the worker answers at all. */
   | { readonly call: 'ping' }

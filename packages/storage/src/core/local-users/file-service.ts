@@ -68,6 +68,10 @@ export function createFileService(areaOf: (name: string) => Promise<AreaFiles>):
           .commit(path, { replace, ...(modified === undefined ? {} : { modified: new Date(modified) }) });
         return { result: printFacts(facts) };
       }
+      case 'writeInto': {
+        const { path, position } = request;
+        return { result: printFacts(await staged.take(request.staged).writeInto(path, position)) };
+      }
       case 'discard':
         await staged.take(request.staged).discard();
         return NOTHING;

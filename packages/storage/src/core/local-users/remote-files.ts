@@ -121,6 +121,8 @@ function stagedFile(worker: FileCaller, staged: number): StagedFile {
       };
       return (await worker.call(request, results.facts)).result;
     },
+    writeInto: async (path, position) =>
+      (await worker.call({ call: 'writeInto', staged, path, position }, results.facts)).result,
     discard: async () => {
       await worker.call({ call: 'discard', staged }, results.nothing);
     },
