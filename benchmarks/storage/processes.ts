@@ -7,6 +7,7 @@ const PAGE_BYTES = 4096;
 interface Process {
   readonly pid: number;
   readonly parent: number;
+  readonly command: string;
   /** Of its own, and of children that it has waited for. */
   readonly cpuSeconds: number;
   readonly residentBytes: number;
@@ -17,9 +18,27 @@ export function cpuSeconds(roots: readonly number[]): number {
   return family(roots).reduce((sum, process) => sum + process.cpuSeconds, 0);
 }
 
-/** Memory in RAM of these processes and everything below them; pages that several share count for each. */
-export function residentBytes(roots: readonly number[]): number {
-  return family(roots).reduce((sum, process) => sum + process.residentBytes, 0);
+/** Memory in RAM of our programs among a process and everything below it; the database's processes are not ours. */
+export function residentBytes(root: number): number {
+  return family([root])
+    .filter(({ command }) => command !== 'postgres')
+    .reduce((sum, process) => sum + process.residentBytes, 0);
+}
+
+/**
+ * The same with the database. Pages that several processes share count in parts (proc_pid_smaps(5)): the buffers of the
+ * database would count for each of its processes.
+ */
+export function proportionalBytes(root: number): number {
+  return family([root]).reduce((sum, { pid }) => {
+    try {
+      const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1');
+      return sum + Number(/^Pss:\s*(\d+)/m.exec(rollup)?.[1] ?? 0) * 1024;
+    } catch {
+      // It has ended meanwhile.
+      return sum;
+    }
+  }, 0);
 }
 
 function family(roots: readonly number[]): Process[] {
@@ -48,6 +67,7 @@ function readProcess(pid: number): Process | undefined {
   return {
     pid,
     parent: number(4),
+    command: stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')')),
     cpuSeconds: (number(14) + number(15) + number(16) + number(17)) / TICKS,
     residentBytes: number(24) * PAGE_BYTES,
   };
