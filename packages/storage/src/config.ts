@@ -17,6 +17,21 @@ const quotaSchema = z
   })
   .describe('Limits besides those of the file system; PUT and copies beyond them are answered with 507');
 
+const areaTapeSchema = z
+  .strictObject({
+    archive_after_seconds: z
+      .number()
+      .nonnegative()
+      .default(60)
+      .describe('How long after an upload the file is copied to tape'),
+    evict_after_seconds: z
+      .number()
+      .nonnegative()
+      .default(86_400)
+      .describe('How long after that its content leaves the disk, when nobody has pinned it: a stub stays'),
+  })
+  .describe('Files of the area go to the simulated tape system of the instance');
+
 const areaSchema = z.strictObject({
   name: z
     .string()
@@ -34,6 +49,7 @@ const areaSchema = z.strictObject({
       'Folder on this machine; made when it is missing. In multi-user mode {username}, {uid} and {home} stand for the local account',
     ),
   quota: quotaSchema.optional(),
+  tape: areaTapeSchema.optional(),
   read_only: z.boolean().default(false).describe('Refuse every change'),
   durability: z
     .enum(['full', 'data', 'none'])
@@ -74,6 +90,11 @@ const thirdPartyCopySchema = z.strictObject({
     .describe(
       'First pause before a source that is busy or cannot be reached is asked again, or a broken connection is taken up; doubled each time',
     ),
+  block_bytes: z
+    .int()
+    .min(65_536)
+    .default(8 * 1024 * 1024)
+    .describe('What each connection of a pull over several streams asks for at once'),
   expect_continue_bytes: z
     .int()
     .nonnegative()
@@ -140,6 +161,48 @@ const multiUserSchema = z.strictObject({
     .describe('A worker that nobody has used for so long is stopped'),
 });
 
+const DAY_SECONDS = 86_400;
+
+const tapeSchema = z
+  .strictObject({
+    site_name: z.string().optional().describe('As discovery tells it; default: the site'),
+    description: z.string().default('').describe('As discovery tells it'),
+    library: z
+      .string()
+      .startsWith('/')
+      .optional()
+      .describe(
+        'Folder that plays the tape library; default: one below the data folder. Shared by all processes',
+      ),
+    drives: z.int().positive().default(2).describe('Recalls and archivings at once, a process'),
+    mount_seconds: z
+      .number()
+      .nonnegative()
+      .default(0)
+      .describe('What each of them waits before its first byte'),
+    bytes_per_second: z.int().positive().optional().describe('Speed of a drive; default: that of the disk'),
+    failure_rate: z.number().min(0).max(1).default(0).describe('Part of the attempts that fail, from 0 to 1'),
+    attempts: z.int().positive().default(3).describe('A recall that has failed so often is given up'),
+    lease_seconds: z
+      .number()
+      .positive()
+      .default(30)
+      .describe('Work of a process that died is taken over after so long'),
+    pin_seconds: z
+      .int()
+      .positive()
+      .default(DAY_SECONDS)
+      .describe('How long a staged file stays on disk at least'),
+    maximum_pin_seconds: z
+      .int()
+      .positive()
+      .default(30 * DAY_SECONDS)
+      .describe('The longest that may be asked for'),
+  })
+  .describe(
+    'The WLCG tape REST interface. Areas without tape of their own answer as disk; in those with tape a simulated system archives and recalls files',
+  );
+
 const macaroonsSchema = z.strictObject({
   enabled: z.boolean().default(true).describe('Make macaroons for callers with a token, and accept them'),
   maximum_lifetime_seconds: z
@@ -178,6 +241,7 @@ export const storageConfig = z.strictObject({
     .default(true)
     .describe('Accept Basic with app passwords, for clients that know no tokens (mounted drives)'),
   macaroons: macaroonsSchema.prefault({}),
+  tape: tapeSchema.optional(),
   token_in_query: z
     .boolean()
     .default(false)

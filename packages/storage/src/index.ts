@@ -9,6 +9,7 @@ import { registerRoutes, serve } from './api/routes.ts';
 import { storageConfig } from './config.ts';
 import { mayDo } from './core/authorise.ts';
 import { type Door, openDoor } from './core/door.ts';
+import { operateTape } from './daemons/operate-tape.ts';
 
 export { type StorageConfig, storageConfig, storageSection } from './config.ts';
 
@@ -42,7 +43,12 @@ export const storage = defineComponent({
             return serve(door, request, reply);
           },
         },
-        routes: (app) => registerRoutes(app, door),
+        routes: (app) => {
+          registerRoutes(app, door);
+          // Its work is of this instance, hence done by the processes that serve the instance.
+          const drives = door.tape && operateTape(context, door.tape, door.accessFiles);
+          app.addHook('preClose', async () => drives?.stop());
+        },
       },
     ];
   },

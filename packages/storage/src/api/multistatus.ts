@@ -7,7 +7,8 @@ import { finish } from './send-content.ts';
 export const MULTISTATUS_HEAD =
   '<?xml version="1.0" encoding="utf-8"?>\n<d:multistatus xmlns:d="DAV:" xmlns:L="LCGDM:" ' +
   'xmlns:s="http://storm.italiangrid.org/2014/webdav" xmlns:c="http://www.dcache.org/2013/webdav" ' +
-  'xmlns:oc="http://owncloud.org/ns" xmlns:a="http://apache.org/dav/props/">\n';
+  'xmlns:oc="http://owncloud.org/ns" xmlns:a="http://apache.org/dav/props/" ' +
+  'xmlns:srm="http://srm.lbl.gov/StorageResourceManager">\n';
 export const MULTISTATUS_TAIL = '</d:multistatus>\n';
 
 /** A 207 that names what could not be done, one status for each resource. */

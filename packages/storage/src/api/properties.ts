@@ -3,6 +3,7 @@ import type { DeadProperty } from '../core/dead-properties.ts';
 import type { FileFacts, Space } from '../core/files/types.ts';
 import type { Lock } from '../core/locks.ts';
 import type { Segments } from '../core/resource-path.ts';
+import type { Locality } from '../core/tape/tape-system.ts';
 import { printActiveLock } from './active-lock.ts';
 import { contentType } from './content-type.ts';
 import { printDigestList } from './digest-headers.ts';
@@ -16,6 +17,8 @@ export interface Resource {
   readonly digests: Digests;
   /** Of its area; asked for on collections only. */
   readonly space: Space | undefined;
+  /** Of files, when it is asked for. */
+  readonly locality: Locality | undefined;
   /** That cover it. */
   readonly locks: readonly Lock[];
   readonly dead: readonly DeadProperty[];
@@ -40,6 +43,19 @@ const STORM = 'http://storm.italiangrid.org/2014/webdav';
 const DCACHE = 'http://www.dcache.org/2013/webdav';
 const OWNCLOUD = 'http://owncloud.org/ns';
 const APACHE = 'http://apache.org/dav/props/';
+const SRM = 'http://srm.lbl.gov/StorageResourceManager';
+
+/** SRM's words, as dCache prints them. */
+const FILE_LOCALITY: Readonly<Record<Locality, string>> = {
+  DISK: 'ONLINE',
+  TAPE: 'NEARLINE',
+  DISK_AND_TAPE: 'ONLINE_AND_NEARLINE',
+  LOST: 'LOST',
+  NONE: 'NONE',
+};
+
+/** Where the content of a file lies: on disk, on tape, or both. */
+export const LOCALITY_PROPERTY: PropertyName = { namespace: SRM, name: 'FileLocality' };
 
 const isFile = ({ facts }: Resource) => facts.kind === 'file';
 const nameOf = ({ path }: Resource) => path.at(-1) ?? '/';
@@ -98,6 +114,12 @@ export const LIVE_PROPERTIES: readonly LiveProperty[] = [
     tag: 'oc:fileid',
     onRequest: true,
     print: ({ facts }) => String(facts.inode),
+  },
+  {
+    ...LOCALITY_PROPERTY,
+    tag: 'srm:FileLocality',
+    onRequest: true,
+    print: ({ locality }) => locality && FILE_LOCALITY[locality],
   },
   {
     namespace: APACHE,

@@ -7,10 +7,11 @@ import type { FileFacts, ListedFile } from '../core/files/types.ts';
 import type { Lock } from '../core/locks.ts';
 import { plainPath, type Segments } from '../core/resource-path.ts';
 import { spaceOf } from '../core/space/space-of.ts';
+import type { Locality } from '../core/tape/tape-system.ts';
 import { acceptBody, type Exchange, type Handler, header } from './exchange.ts';
 import { streamMultistatus } from './multistatus.ts';
 import { printResource, type Question } from './print-properties.ts';
-import type { PropertyName, Resource } from './properties.ts';
+import { LOCALITY_PROPERTY, type PropertyName, type Resource } from './properties.ts';
 import { childOf, childrenOf, DAV, parseXml, readBody, type XmlElement } from './xml.ts';
 
 /** PROPFIND with Depth 0 or 1, streamed, one response element at a time (brief teapot 2.3). */
@@ -62,6 +63,15 @@ async function* responses(
       const found = await door.checksums.find(place.area.name, files);
       for (const [index, file] of files.entries()) digests.set(file, found[index] ?? {});
     }
+    const localities = new Map<FileFacts, Locality>();
+    if (place && files.length > 0 && isNamed(question, LOCALITY_PROPERTY)) {
+      const asked = entries.filter((entry) => entry.facts.kind === 'file');
+      const found = await door.tape?.localities(
+        place.area,
+        asked.map((entry) => ({ ...entry.facts, path: plainPath(entry.path) })),
+      );
+      for (const [index, file] of files.entries()) localities.set(file, found?.[index] ?? 'DISK');
+    }
     const dead = await door.properties.find(entries.map(({ path }) => path));
     return entries
       .map((entry): Resource => {
@@ -71,6 +81,7 @@ async function* responses(
           facts: entry.facts,
           digests: digests.get(entry.facts) ?? {},
           space: entry.facts.kind === 'collection' ? space : undefined,
+          locality: localities.get(entry.facts),
           locks: locks.filter((lock) => covers(lock, plain)),
           dead: dead.get(plain) ?? [],
         };
@@ -89,6 +100,12 @@ async function* responses(
   if (!listing) return;
   const toEntry = (entry: ListedFile) => ({ path: below(entry.name), facts: entry.facts });
   for await (const batch of listing) yield await describe(batch.map(toEntry));
+}
+
+function isNamed(question: Question, property: PropertyName): boolean {
+  const named =
+    question.kind === 'prop' ? question.names : question.kind === 'allprop' ? question.include : [];
+  return named.some(({ namespace, name }) => namespace === property.namespace && name === property.name);
 }
 
 function covers(lock: Lock, path: string): boolean {

@@ -19,6 +19,7 @@ import { options } from './options.ts';
 import { propfind } from './propfind.ts';
 import { proppatch } from './proppatch.ts';
 import { put } from './put.ts';
+import { registerTapeRoutes } from './tape.ts';
 
 const HANDLERS: Readonly<Record<Exclude<Method, 'OPTIONS'>, Handler>> = {
   GET: get,
@@ -53,6 +54,7 @@ export function registerRoutes(app: FastifyInstance, door: Door): void {
   };
   registerAppPasswordRoutes(app, door);
   registerMacaroonRoutes(app, door);
+  registerTapeRoutes(app, door);
   app.route({ method: [...METHODS], url: '/*', exposeHeadRoute: false, handler });
   app.addHook('onClose', () => door.close());
 }

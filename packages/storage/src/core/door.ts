@@ -17,6 +17,7 @@ import { openMacaroons } from './macaroons/open-macaroons.ts';
 import { recoverChanges } from './recover-changes.ts';
 import { createQuotas, type Quotas } from './space/quotas.ts';
 import { createUsage } from './space/usage.ts';
+import { type FileAccess, openTapeSystem, type TapeSystem } from './tape/tape-system.ts';
 
 /** What every request to one storage instance works with. */
 export interface Door {
@@ -40,6 +41,10 @@ export interface Door {
   /** Nothing when they are switched off. */
   readonly macaroons: Macaroons | undefined;
   readonly macaroonGrants: MacaroonGrants;
+  /** Nothing where the tape interface is not offered. */
+  readonly tape: TapeSystem | undefined;
+  /** The files of a local account as they lie on disk, for what goes on in the background. */
+  readonly accessFiles: FileAccess;
   /** Ends what goes on in the background. */
   close(): Promise<void>;
   /** Authorities (`host:port`, lower case) under which this instance is reached: a `Destination` there is local. */
@@ -51,12 +56,13 @@ export interface Door {
 export async function openDoor(context: ComponentContext<StorageConfig>): Promise<Door> {
   const { config } = context;
   const multiUser = config.multi_user && (await createMultiUser(context, config.multi_user));
-  const areas = multiUser ? arrangeAreas([]) : await openAreas(config.areas);
+  const opened = multiUser ? arrangeAreas([]) : await openAreas(config.areas);
   const checksums = createChecksumStore(context.database, config.site);
   const url = new URL(config.url);
   const usage = createUsage(context.database, config.site, stagingName());
   await usage.dropClaims(isMakerGone);
-  const journal = createJournal(context, config.site, checksums, usage);
+  const tape = await openTapeSystem(context, checksums);
+  const journal = createJournal(context, config.site, checksums, usage, tape?.follow);
   const notes = join(context.dataFolder, `uploads-${config.site}`);
   await mkdir(notes, { recursive: true, mode: 0o700 });
   const intents = await openIntents(notes, journal, context.log);
@@ -64,7 +70,7 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
   const door: Door = {
     context,
     config,
-    areas,
+    areas: tape ? tape.guard(opened) : opened,
     multiUser,
     checksums,
     journal,
@@ -77,10 +83,13 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
     appPasswords: createAppPasswords(context.database, config.site),
     macaroons,
     macaroonGrants,
+    tape,
+    accessFiles: (account, work) =>
+      multiUser ? multiUser.asAccount(account, ({ areas }) => work(areas)) : work(opened),
     close: async () => {
       closeMacaroons();
       await intents.close();
-      await areas.close();
+      await opened.close();
       await multiUser?.close();
     },
     authorities: new Set([url.host, ...config.hostnames].map((authority) => authority.toLowerCase())),
@@ -103,12 +112,12 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
  * mark what the file system would not let them change.
  */
 export function doorOf(door: Door, { account, areas }: LocalUser): Door {
-  const { context, config, journal, intents } = door;
+  const { context, config, journal, intents, tape } = door;
   const instance = `${config.site}@${account.name}`;
   return {
     ...door,
     account: account.name,
-    areas,
+    areas: tape ? tape.guard(areas) : areas,
     journal: { ...journal, write: (entry) => journal.write({ ...entry, account: account.name }) },
     intents: {
       ...intents,

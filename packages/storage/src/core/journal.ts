@@ -52,12 +52,13 @@ export interface Journal {
   forgetNotes(file: string, upTo: number): Promise<void>;
 }
 
-/** Commits checksums and events of changes that the disk already holds. */
+/** Commits checksums and events of changes that the disk already holds; `follow` learns of them in their transaction. */
 export function createJournal(
   context: Pick<ComponentContext<unknown>, 'database' | 'wakeUps'>,
   site: string,
   checksums: ChecksumStore,
   usage: Usage,
+  follow: (tx: AnyTx, entries: readonly Entry[]) => Promise<void> = () => Promise.resolve(),
 ): Journal {
   const notes = createSettledNotes(context.database);
   const write = createBatches<Entry>((entries) =>
@@ -75,6 +76,7 @@ export function createJournal(
         entries.flatMap(({ note }) => note ?? []),
       );
       for (const work of entries.flatMap(({ also }) => also ?? [])) await work(tx);
+      await follow(tx, entries);
       const events = entries.flatMap((entry) =>
         (entry.changes ?? []).map((change) => toEvent(site, entry.account, change)),
       );

@@ -1,0 +1,75 @@
+import type { Database } from '@weft/kernel/database';
+import { WeftError } from '@weft/kernel/errors';
+import type { Area } from '../areas.ts';
+import type { AreaFiles, FileFacts, StagedFile } from '../files/types.ts';
+import { plainPath, type Segments } from '../segments.ts';
+import { lockArea } from './area-lock.ts';
+import type { TapeFiles } from './tape-files.ts';
+
+/**
+ * The files of an area with tape, as requests see them: the content of a stub cannot be read, copied or written into, and
+ * names change only while the tape system is not at it.
+ */
+export function guardFiles(
+  { name, base, files }: Area,
+  { database, instance, tapeFiles }: { database: Database; instance: string; tapeFiles: TapeFiles },
+): AreaFiles {
+  const plain = (path: Segments) => plainPath([...base, ...path]);
+
+  const shared = <Result>(work: () => Promise<Result>): Promise<Result> =>
+    database.transaction(async (tx) => {
+      await lockArea(tx, instance, name, 'shared');
+      return work();
+    });
+
+  async function requireOnDisk(path: Segments, facts: FileFacts): Promise<void> {
+    const [state] = await tapeFiles.find(name, [{ ...facts, path: plain(path) }]);
+    if (state && !state.onDisk) throw onTape();
+  }
+
+  return {
+    ...files,
+    async open(path) {
+      const file = await files.open(path);
+      try {
+        await requireOnDisk(path, file.facts);
+        return file;
+      } catch (error) {
+        await file.close();
+        throw error;
+      }
+    },
+    async stage(expectedBytes): Promise<StagedFile> {
+      const staged = await files.stage(expectedBytes);
+      return {
+        ...staged,
+        async commit(path, options) {
+          let begun = false;
+          try {
+            return await shared(() => {
+              begun = true;
+              return staged.commit(path, options);
+            });
+          } catch (error) {
+            if (!begun) await staged.discard();
+            throw error;
+          }
+        },
+      };
+    },
+    remove: (path) => shared(() => files.remove(path)),
+    move: (from, to, options) => shared(() => files.move(from, to, options)),
+    async copy(from, to, options) {
+      if (await tapeFiles.hasStubs(name, plain(from))) throw onTape();
+      await shared(() => files.copy(from, to, options));
+    },
+  };
+}
+
+function onTape(): WeftError {
+  return new WeftError(
+    'conflict',
+    'nearline',
+    'The content is on tape: stage it first (POST to …/stage, see /.well-known/wlcg-tape-rest-api).',
+  );
+}
