@@ -16,6 +16,8 @@ export interface Comparison {
   readonly digests: Digests;
   /** Computes what the other side tells and `digests` does not have, where that is possible. */
   readonly compute?: (algorithms: readonly Algorithm[]) => Promise<Digests>;
+  /** The file has just been put there: it must be found, even by those who ask for no checksum. */
+  readonly mustExist?: boolean;
   /** Fail when the other side tells nothing that can be compared. */
   readonly requireChecksum: boolean;
 }
@@ -35,7 +37,8 @@ export function hasCommon(one: Digests, other: Digests): boolean {
 export async function compareWithRemote(partner: Partner, here: Comparison): Promise<void> {
   const answer = await partner.ask({ method: 'HEAD', headers: WANT_DIGEST });
   if (answer.status < 200 || answer.status > 299) {
-    if (here.requireChecksum) throw await remoteRefusal('HEAD', answer);
+    const missing = answer.status === 404 || answer.status === 410;
+    if (here.requireChecksum || (here.mustExist && missing)) throw await remoteRefusal('HEAD', answer);
     answer.body.resume();
     return;
   }

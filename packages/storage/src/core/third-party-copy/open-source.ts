@@ -15,7 +15,7 @@ export interface OpenSource {
   readonly digests: Digests;
   /** Only when it is a strong one, which changes with every byte (RFC 9110 section 8.8.1). */
   readonly etag: string | undefined;
-  /** Whether it says that it sends parts. */
+  /** False: it says that it sends no parts. Many say nothing and do (XRootD). */
   readonly ranges: boolean;
 }
 
@@ -62,7 +62,7 @@ function sourceOf(answer: Answer): OpenSource {
       length: length === undefined ? undefined : Number(length),
       digests: digestsOf(answer),
       etag: etag !== undefined && /^"[^"]*"$/.test(etag) ? etag : undefined,
-      ranges: header('accept-ranges')?.toLowerCase() === 'bytes',
+      ranges: header('accept-ranges')?.toLowerCase() !== 'none',
     };
   } catch (error) {
     body.destroy();

@@ -5,7 +5,7 @@ import { compareWithRemote, hasCommon } from './compare-with-remote.ts';
 import type { CopyWatch } from './copy-watch.ts';
 import type { OpenSource } from './open-source.ts';
 import type { Partner } from './partner.ts';
-import { BLOCK_BYTES, receiveBlocks } from './receive-blocks.ts';
+import { receiveBlocks } from './receive-blocks.ts';
 import { contentOf, type StreamOptions } from './receive-stream.ts';
 
 export interface CopyOptions {
@@ -31,17 +31,18 @@ export async function pull(
   { watch, ...options }: CopyOptions,
 ): Promise<void> {
   const { length, digests: stated } = source;
-  const { maximum_unknown_bytes, retry_seconds } = door.config.third_party_copy;
+  const { block_bytes, maximum_unknown_bytes, retry_seconds } = door.config.third_party_copy;
   const reading: StreamOptions = {
     retries: { pauseSeconds: retry_seconds, signal: watch.signal },
     maximumUnknownBytes: maximum_unknown_bytes,
   };
   const content: ContentReceiver | AsyncIterable<Uint8Array> =
-    length !== undefined && inBlocks(source, options.streams)
+    length !== undefined && options.streams > 1 && inBlocks(source, block_bytes)
       ? (staged) =>
           receiveBlocks(partner, { ...source, length }, staged, {
             ...reading,
             streams: options.streams,
+            blockBytes: block_bytes,
             onProgress: options.onBytes,
           })
       : contentOf(partner, source, reading);
@@ -61,7 +62,7 @@ export async function pull(
 }
 
 /** Checksums of parts can be combined for adler32 only: with any other one the file is read in one go. */
-function inBlocks({ length = 0, digests, ranges }: OpenSource, streams: number): boolean {
+function inBlocks({ length = 0, digests, ranges }: OpenSource, blockBytes: number): boolean {
   const combinable = digests.adler32 !== undefined || Object.keys(digests).length === 0;
-  return streams > 1 && ranges && combinable && length >= 3 * BLOCK_BYTES;
+  return ranges && combinable && length >= 3 * blockBytes;
 }

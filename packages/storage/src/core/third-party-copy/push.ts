@@ -102,6 +102,7 @@ export async function push(
       sizeBytes: facts.size,
       digests,
       compute: (algorithms) => checksumsOf(door, place, facts, algorithms),
+      mustExist: true,
       requireChecksum,
     });
     watch.signal.throwIfAborted();

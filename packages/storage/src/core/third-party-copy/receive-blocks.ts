@@ -6,13 +6,13 @@ import { isPassing, type OpenSource, openRange, pause } from './open-source.ts';
 import type { Partner } from './partner.ts';
 import { contentOf, type StreamOptions } from './receive-stream.ts';
 
-/** The least that is worth a request of its own (brief teapot 2.5). */
-export const BLOCK_BYTES = 8 * 1024 * 1024;
 const MAXIMUM_BREAKS = 5;
 
 export interface BlocksOptions extends StreamOptions {
   /** Connections at once, the one that is open included. */
   readonly streams: number;
+  /** What is asked for at once; the least that is worth a request of its own. */
+  readonly blockBytes: number;
   readonly onProgress: (bytes: number) => void;
 }
 
@@ -34,6 +34,7 @@ export async function receiveBlocks(
   options: BlocksOptions,
 ): Promise<ReceivedContent> {
   const { length } = source;
+  const { blockBytes } = options;
   const parts: Part[] = [];
   const progress = new Map<number, number>();
   const failed = new AbortController();
@@ -61,9 +62,9 @@ export async function receiveBlocks(
 
   async function takeBlocks(probe: boolean): Promise<void> {
     // Two blocks apart, so that the first stream is never told to stop where it has already been.
-    while (partsOffered && tail - front >= 2 * BLOCK_BYTES) {
+    while (partsOffered && tail - front >= 2 * blockBytes) {
       const end = tail;
-      const start = end - BLOCK_BYTES;
+      const start = end - blockBytes;
       tail = start;
       for (let breaks = 0; ; breaks++) {
         try {
