@@ -15,6 +15,8 @@ type SummedContent = Pick<FileFacts, 'inode' | 'size' | 'modifiedNs'>;
 export interface ChecksumStore {
   /** What is known about each file's present content, in the order asked; nothing known is `{}`. */
   find(area: string, files: readonly SummedContent[]): Promise<readonly Digests[]>;
+  /** What was known of a file does not count any more. */
+  forget(area: string, file: FileFacts): Promise<void>;
   /** Remembers digests, beside those already known of the same content. One statement for any number of files. */
   record(tx: Sql, records: readonly ChecksumRecord[]): Promise<void>;
 }
@@ -67,6 +69,14 @@ export function createChecksumStore(database: Database, instance: string): Check
         }
       }
       return keys.map((key) => remembered.get(key) ?? {});
+    },
+
+    async forget(area, file) {
+      remembered.delete(contentKey(area, file));
+      await sql`delete from storage.checksums
+        where instance = ${instance} and area = ${area} and inode = ${signed(file.inode)}`.execute(
+        database.sql,
+      );
     },
 
     async record(tx, records) {
