@@ -83,7 +83,8 @@ async function withService(suite: Suite, work: (site: Site) => Promise<void>): P
 }
 
 /** oidc-provider's own pages: who signs in there is whoever she says; then she allows what is asked. */
-async function passProvider(page: Page, name: string): Promise<void> {
+async function passProvider(page: Page, provider: string, name: string): Promise<void> {
+  await page.waitForURL(`${provider}/**`);
   if (await page.locator('input[name=login]').isVisible()) {
     await page.locator('input[name=login]').fill(name);
     await page.locator('input[name=password]').fill('anything');
@@ -97,14 +98,14 @@ async function passProvider(page: Page, name: string): Promise<void> {
 async function signInAtSite({ addresses }: Site, page: Page, name: string): Promise<void> {
   await page.goto(`${addresses.linking}/hpc`);
   await page.getByRole('button', { name: 'The computing centre' }).click();
-  await passProvider(page, name);
+  await passProvider(page, addresses.siteProvider, name);
   await page.waitForURL(`${addresses.linking}/hpc`);
 }
 
 /** Ends on the confirmation page. */
-async function goToCommunity(page: Page, subject: string): Promise<void> {
+async function goToCommunity({ addresses }: Site, page: Page, subject: string): Promise<void> {
   await page.getByRole('button', { name: 'The community' }).click();
-  await passProvider(page, subject);
+  await passProvider(page, addresses.community, subject);
 }
 
 const mappingSchema = z.object({
@@ -133,7 +134,7 @@ async function linkAndUnlink(site: Site): Promise<void> {
   const page = await alice.newPage();
   await signInAtSite(site, page, 'alice');
   expectMatch(await textOf(page), /account alice at hpc/, 'who she is');
-  await goToCommunity(page, ODD_SUBJECT);
+  await goToCommunity(site, page, ODD_SUBJECT);
   const question = await textOf(page);
   for (const part of ['alice', 'hpc', ODD_SUBJECT, addresses.community, 'of provider 2'])
     expectEqual([part, question.includes(part)], [part, true], 'the confirmation names both sides');
@@ -170,7 +171,7 @@ async function secondOwner(site: Site): Promise<void> {
   ] as const) {
     const page = await person.newPage();
     await signInAtSite(site, page, name);
-    await goToCommunity(page, 'shared');
+    await goToCommunity(site, page, 'shared');
     await page.getByRole('button', { name: 'Link', exact: true }).click();
     const said = await textOf(page);
     if (name === 'alice') expectMatch(said, /Linked\./, 'the first owner');
@@ -189,7 +190,7 @@ async function stolenCallback(site: Site): Promise<void> {
   const binding = (await eve.cookies(site.addresses.linking)).filter(({ name }) => name === BINDING);
   // Without it her browser is another one, and the code stays unused.
   await eve.clearCookies({ name: BINDING });
-  await passProvider(page, 'identity-of-eve');
+  await passProvider(page, site.addresses.community, 'identity-of-eve');
   const callback = page.url();
   expectMatch(callback, /\/callback\?code=/, 'the address that carries the code');
   expectMatch(await textOf(page), /not begun in this browser/, 'without the cookie of the beginning');
@@ -270,7 +271,7 @@ async function lateConfirmation(site: Site): Promise<void> {
   const alice = await site.chromium.someone();
   const page = await alice.newPage();
   await signInAtSite(site, page, 'alice');
-  await goToCommunity(page, 'late');
+  await goToCommunity(site, page, 'late');
   expectMatch(page.url(), /\/confirm\?/, 'the question');
   await page.waitForTimeout((SIGN_IN_SECONDS + 1) * 1000);
   await page.getByRole('button', { name: 'Link', exact: true }).click();

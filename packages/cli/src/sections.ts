@@ -207,8 +207,8 @@ function linkingSite({ endpoints, subjectOf, secretFileOf }: Surroundings, name:
   };
   return {
     name,
-    internal: [{ name, title: `${name} (site account)`, issuer: endpoints.site_issuer, ...login }],
-    external: [{ name: 'community', title: 'Community account', issuer: endpoints.issuer, ...login }],
+    internal: [{ name, issuer: endpoints.site_issuer, ...login }],
+    external: [{ name: 'community', title: 'the Weft community', issuer: endpoints.issuer, ...login }],
     links: name === 'observatory' ? [robot] : [],
   };
 }

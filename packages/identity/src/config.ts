@@ -73,6 +73,10 @@ const clientSchema = z
     jwk_file: z.string().optional().describe('File with that key as JSON; private members are ignored'),
     grants: z.array(z.enum(GRANT_TYPES)).default([]),
     redirect_uris: z.array(z.string()).default([]),
+    post_logout_redirect_uris: z
+      .array(z.string())
+      .default([])
+      .describe('Where people are led back to when they sign out'),
     pkce: z
       .enum(['required', 'optional'])
       .default('required')
@@ -94,6 +98,7 @@ const clientSchema = z
 const realmShape = {
   listen: listenSchema,
   url: baseUrlSchema.describe('The issuer, byte for byte as in `iss`; at the root of a host'),
+  title: z.string().min(1).max(100).optional().describe('Shown above its pages; default: the host'),
   development_profile: z
     .boolean()
     .default(false)
@@ -123,6 +128,23 @@ const realmShape = {
       scopes: scopesSchema.describe('What such clients may ask for besides openid, profile, …'),
     })
     .prefault({}),
+  limits: z
+    .strictObject({
+      failures: z
+        .int()
+        .min(1)
+        .default(20)
+        .describe('Failed authentications of one client from one network, then nothing for five minutes'),
+      failures_per_network: z
+        .int()
+        .min(1)
+        .default(200)
+        .describe('The same for one network; clients that have proved themselves there are let through'),
+      registrations_per_hour: z.int().min(1).default(60).describe('Clients that one network may register'),
+      device_codes_per_hour: z.int().min(1).default(600).describe('Device flows that one network may begin'),
+    })
+    .prefault({})
+    .describe('Per process; a network is an IPv4 address or an IPv6 /64'),
   users: z.array(userSchema).default([]),
   clients: z.array(clientSchema).default([]),
 };

@@ -8,9 +8,10 @@ import { registerAliseV2 } from './api/alise-v2.ts';
 import { registerAuthorize } from './api/authorize.ts';
 import { registerDevice } from './api/device.ts';
 import { registerDiscovery } from './api/discovery.ts';
+import { registerEndSession } from './api/end-session.ts';
+import { createIssuerErrorPrinter } from './api/issuer-errors.ts';
 import { registerLinking } from './api/linking.ts';
 import { registerMyLinks } from './api/my-links.ts';
-import { printOAuthError } from './api/oauth-dialect.ts';
 import { registerRegistration } from './api/registration.ts';
 import { registerSignIn } from './api/sign-in.ts';
 import { registerSigningKeys } from './api/signing-keys.ts';
@@ -62,13 +63,14 @@ function listeners(context: ComponentContext<IdentityConfig>): ListenerDefinitio
       name: name === 'main' ? 'issuer' : `issuer-${name}`,
       ...realmConfig.listen,
       url: realmConfig.url,
-      options: { printError: printOAuthError, bodyLimitBytes: 256 * 1024 },
+      options: { printError: createIssuerErrorPrinter(realm), bodyLimitBytes: 256 * 1024 },
       routes(app) {
         registerDiscovery(app, realm);
         registerToken(app, realm);
         registerTokenInspection(app, realm);
         registerAuthorize(app, realm);
         registerSignIn(app, realm);
+        registerEndSession(app, realm);
         registerDevice(app, realm);
         registerRegistration(app, realm);
         registerSuspension(app, realm);

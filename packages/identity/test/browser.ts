@@ -47,12 +47,11 @@ export function createTestBrowser(fetch: GuardedFetch, origins: readonly string[
     const location = response.headers.get('location');
     const target = location === null ? undefined : new URL(location, url);
     if (target !== undefined && jars.has(target.origin)) return open('GET', target.href);
-    page = {
-      status: response.status,
-      headers: response.headers,
-      text: await response.text(),
-      leaving: target,
-    };
+    const text = await response.text();
+    const refresh = /<meta http-equiv="refresh" content="0;url=([^"]+)">/.exec(text)?.[1];
+    const onward = refresh === undefined ? target : new URL(decodeEntities(refresh));
+    if (onward !== undefined && jars.has(onward.origin)) return open('GET', onward.href);
+    page = { status: response.status, headers: response.headers, text, leaving: onward };
     return page;
   }
 

@@ -16,13 +16,15 @@ import type { Session } from '../core/sessions.ts';
 import { singleParameter } from '../core/token-grant.ts';
 import { scopesForUser } from '../core/user-grant.ts';
 import type { IdentityTables } from '../db/schema.ts';
-import { openBrowser, requireOwnForm } from './browser.ts';
+import { openBrowser, placeOf, requireOwnForm } from './browser.ts';
 import { formOf, originOf } from './oauth-dialect.ts';
 import { approvalForm, message, signInForm } from './pages/forms.ts';
 import { sendPage } from './pages/page.ts';
 
 /** `/authorize`: sign in if need be, ask if need be, redirect with a code (RFC 6749 4.1, RFC 9207). */
 export function registerAuthorize(app: FastifyInstance, realm: Realm): void {
+  const place = placeOf(realm);
+
   const authorize = async (request: FastifyRequest, reply: FastifyReply) => {
     const parameters = parametersOf(request);
     const asked = await readRequest(realm, parameters, reply);
@@ -31,8 +33,12 @@ export function registerAuthorize(app: FastifyInstance, realm: Realm): void {
       const browser = await openBrowser(realm, request, reply);
       if (mustSignIn(asked, browser.session) || browser.session === undefined) {
         if (asked.prompt.has('none')) throw oauthError('login_required', 'Nobody is signed in.');
-        const body = signInForm(browser.csrf, `/authorize?${withoutPrompt(parameters, 'login')}`);
-        return sendPage(reply, { title: 'Sign in', body, formTarget: asked.redirectUri });
+        const body = signInForm({
+          csrf: browser.csrf,
+          returnTo: `/authorize?${withoutPrompt(parameters, 'login')}`,
+          application: asked.client.name,
+        });
+        return sendPage(reply, { title: 'Sign in', place, body, formTarget: asked.redirectUri });
       }
       const { session } = browser;
       const scopes = scopesForUser(asked.client, session.user, asked.scopes, asked.audiences);
@@ -50,7 +56,7 @@ export function registerAuthorize(app: FastifyInstance, realm: Realm): void {
             selfRegistered: asked.client.selfRegistered,
           },
         );
-        return sendPage(reply, { title: 'Allow access?', body, formTarget: asked.redirectUri });
+        return sendPage(reply, { title: 'Allow access?', place, body, formTarget: asked.redirectUri });
       }
       return await redirectWithCode(request, reply, asked, session, scopes);
     } catch (error) {
@@ -110,7 +116,12 @@ async function readRequest(
   reply: FastifyReply,
 ): Promise<AuthorizationRequest | undefined> {
   const refuse = (reason: string) => {
-    sendPage(reply, { title: 'This link is not right', status: 400, body: message(reason) });
+    sendPage(reply, {
+      title: 'This link is not right',
+      place: placeOf(realm),
+      status: 400,
+      body: message(reason),
+    });
     return undefined;
   };
   const [clientId, redirectUri] = [parameters.getAll('client_id'), parameters.getAll('redirect_uri')];

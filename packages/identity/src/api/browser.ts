@@ -15,6 +15,11 @@ export interface Browser {
   signOut(): Promise<void>;
 }
 
+/** How the realm is called on its pages. */
+export function placeOf(realm: Realm): string {
+  return realm.config.title ?? new URL(realm.issuer).host;
+}
+
 /** `__Host-` cookies: this host only, TLS only. The realm keeps two issuers of one host apart (cookies know no ports). */
 const cookieNames = (realm: Realm) => ({
   session: `__Host-weft-${realm.name}-session`,

@@ -11,19 +11,21 @@ import { readCodeChallenge } from '../core/pkce.ts';
 import type { Realm } from '../core/realm.ts';
 import { readTokenRequest } from '../core/token-grant.ts';
 import type { IdentityTables } from '../db/schema.ts';
-import { openBrowser, requireOwnForm } from './browser.ts';
+import { openBrowser, placeOf, requireOwnForm } from './browser.ts';
 import { formOf, originOf, presentedClient } from './oauth-dialect.ts';
 import { deviceForm, message, signInForm, userCodeForm } from './pages/forms.ts';
 import { sendPage } from './pages/page.ts';
 
 /** The device flow: `/devicecode` for the device, `/device` for its user (RFC 8628). */
 export function registerDevice(app: FastifyInstance, realm: Realm): void {
+  const place = placeOf(realm);
+
   app.post('/devicecode', async (request, reply) => {
     const form = formOf(request);
-    const sql = realm.database.withTables<IdentityTables>();
-    const client = await authenticateClient(sql, realm.name, presentedClient(request, form));
+    const client = await authenticateClient(realm, presentedClient(request, form), request.ip);
     requireGrant(client, 'urn:ietf:params:oauth:grant-type:device_code');
     const { scopes, audiences } = readTokenRequest(client, form, originOf(request));
+    realm.limits.countDeviceCode(request.ip);
     const issued = await issueDeviceCode(realm, {
       client,
       scopes,
@@ -48,13 +50,17 @@ export function registerDevice(app: FastifyInstance, realm: Realm): void {
       if (browser.session === undefined) {
         const returnTo =
           userCode === undefined ? '/device' : `/device?user_code=${encodeURIComponent(userCode)}`;
-        return sendPage(reply, { title: 'Sign in', body: signInForm(browser.csrf, returnTo) });
+        return sendPage(reply, {
+          ...{ title: 'Sign in', place },
+          body: signInForm({ csrf: browser.csrf, returnTo, application: 'connect a device' }),
+        });
       }
-      if (userCode === undefined) return sendPage(reply, { title: 'Connect a device', body: userCodeForm() });
+      if (userCode === undefined)
+        return sendPage(reply, { title: 'Connect a device', place, body: userCodeForm() });
       const device = await findPendingDevice(realm, browser.session, userCode);
-      if (device === undefined) return unknownCode(reply);
+      if (device === undefined) return unknownCode(reply, place);
       const body = deviceForm(browser.csrf, device, browser.session.user.username);
-      return sendPage(reply, { title: 'Allow access?', body });
+      return sendPage(reply, { title: 'Allow access?', place, body });
     },
   );
 
@@ -64,10 +70,10 @@ export function registerDevice(app: FastifyInstance, realm: Realm): void {
     const { session } = await openBrowser(realm, request, reply);
     const userCode = form.get('user_code') ?? '';
     const device = session && (await findPendingDevice(realm, session, userCode));
-    if (session === undefined || device === undefined) return unknownCode(reply);
+    if (session === undefined || device === undefined) return unknownCode(reply, place);
     const allowed = form.get('decision') === 'allow';
     if (!(await answerDevice(realm, session, userCode, allowed ? 'approved' : 'denied')))
-      return unknownCode(reply);
+      return unknownCode(reply, place);
     await recordAudit(realm.database.withTables<IdentityTables>(), {
       realm: realm.name,
       actor: session.user.username,
@@ -80,13 +86,13 @@ export function registerDevice(app: FastifyInstance, realm: Realm): void {
     const text = allowed
       ? 'Done. The device goes on by itself; you can close this page.'
       : 'The device gets nothing.';
-    return sendPage(reply, { title: allowed ? 'Allowed' : 'Denied', body: message(text) });
+    return sendPage(reply, { title: allowed ? 'Allowed' : 'Denied', place, body: message(text) });
   });
 }
 
-function unknownCode(reply: FastifyReply): FastifyReply {
+function unknownCode(reply: FastifyReply, place: string): FastifyReply {
   return sendPage(reply, {
-    title: 'Connect a device',
+    ...{ title: 'Connect a device', place },
     status: 400,
     body: userCodeForm('There is no such code, it has expired, or it was answered already.'),
   });

@@ -10,6 +10,7 @@ import { accountOf, changeLink, linkIdentity } from '../core/linking/link-identi
 import {
   beginLinkingSession,
   endLinkingSession,
+  endLinkingSessionsOf,
   findLinkingSession,
   type LinkingSession,
 } from '../core/linking/linking-sessions.ts';
@@ -23,10 +24,20 @@ import {
 import type { IdentityTables } from '../db/schema.ts';
 import { formTokenOf, readCookies, requireFormToken, setCookie } from './cookies.ts';
 import { formOf, originOf } from './oauth-dialect.ts';
-import { message } from './pages/forms.ts';
-import { linkConfirmation, linkOverview, siteList, siteSignIn } from './pages/linking-pages.ts';
+import {
+  failure,
+  linkConfirmation,
+  linkOverview,
+  onTheWay,
+  signedOut,
+  siteList,
+  siteSignIn,
+  titleOf,
+} from './pages/linking-pages.ts';
 import { sendPage } from './pages/page.ts';
 
+/** Stands above the pages. */
+const PLACE = 'Account linking';
 const SESSION = '__Host-weft-linking-session';
 const BROWSER = '__Host-weft-linking-browser';
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -99,41 +110,35 @@ export function registerLinking(
       seconds: config.sign_in_seconds,
     });
     const address = await providers.addressOf(provider, transit, begun.fresh);
-    return reply.header('cache-control', 'no-store').redirect(address.href, 303);
+    // Not a redirect: browsers hold a form's whole way against its policy, and nobody knows a provider's own redirects.
+    return sendPage(reply, {
+      ...{ title: `On to ${titleOf(provider)}`, place: PLACE },
+      body: onTheWay(titleOf(provider), address.href),
+      goesTo: address.href,
+    });
   }
 
   const signInAgain = (reply: FastifyReply, site: SiteConfig, csrf: string) =>
-    sendPage(reply, {
-      title: 'Sign in again',
-      body: siteSignIn(site, csrf, true),
-      formTargets: site.internal.map(({ issuer }) => issuer),
-    });
+    sendPage(reply, { title: 'Sign in again', place: PLACE, body: siteSignIn(site, csrf, { again: true }) });
 
   app.get('/', async (_request, reply) => {
     const [only] = config.sites;
     if (config.sites.length === 1 && only !== undefined) return reply.redirect(`/${only.name}`, 303);
-    return sendPage(reply, { title: 'Link your accounts', body: siteList(config.sites) });
+    return sendPage(reply, { title: 'Link your accounts', place: PLACE, body: siteList(config.sites) });
   });
 
   app.get('/:site', async (request: AtSite, reply) => {
     const site = siteOf(request);
     const { session, csrf } = await visit(request, reply, site);
+    const done = new URLSearchParams(request.rawTarget.split('?')[1]).get('done');
+    const notice = NOTICES.get(done ?? '');
     if (session === undefined) {
-      const targets = site.internal.map(({ issuer }) => issuer);
-      return sendPage(reply, {
-        title: `Accounts at ${site.name}`,
-        body: siteSignIn(site, csrf, false),
-        formTargets: targets,
-      });
+      const body = siteSignIn(site, csrf, { again: false, notice });
+      return sendPage(reply, { title: `Accounts at ${site.name}`, place: PLACE, body });
     }
     const links = await findLinksOfAccount(sql, site.name, session.username);
-    const done = new URLSearchParams(request.rawTarget.split('?')[1]).get('done');
-    const body = linkOverview(site, csrf, session, links, NOTICES.get(done ?? ''));
-    return sendPage(reply, {
-      title: `Your account at ${site.name}`,
-      body,
-      formTargets: site.external.map(({ issuer }) => issuer),
-    });
+    const body = linkOverview(site, csrf, session, links, notice);
+    return sendPage(reply, { title: `Your account at ${site.name}`, place: PLACE, body });
   });
 
   app.post('/:site/sign-in', async (request: AtSite, reply) => {
@@ -214,7 +219,7 @@ export function registerLinking(
       subject: waiting.subject,
       displayName: waiting.display_name,
     });
-    return sendPage(reply, { title: 'Link this identity?', body });
+    return sendPage(reply, { title: 'Link this identity?', place: PLACE, body });
   });
 
   app.post('/:site/confirm', async (request: AtSite, reply) => {
@@ -254,11 +259,20 @@ export function registerLinking(
 
   app.post('/:site/sign-out', async (request: AtSite, reply) => {
     const site = siteOf(request);
-    await submitted(request, reply, site);
+    const { form, session } = await submitted(request, reply, site);
     await endLinkingSession(sql, readCookies(request.headers.cookie).get(SESSION));
+    if (session !== undefined && form.has('everywhere')) await endLinkingSessionsOf(sql, session.accountId);
     setCookie(reply, SESSION, '', 0);
-    const body = message('You are signed out here. Your provider may still know you.');
-    return sendPage(reply, { title: 'Signed out', body });
+    const addresses = await Promise.all(
+      [...site.internal, ...site.external].map(async (provider) => ({
+        title: titleOf(provider),
+        address: provider.client_id === undefined ? undefined : await providers.signOutAddress(provider),
+      })),
+    );
+    const offered = addresses.flatMap(({ title, address }) =>
+      address === undefined ? [] : [{ title, address }],
+    );
+    return sendPage(reply, { title: 'Signed out', place: PLACE, body: signedOut(site.name, offered) });
   });
 }
 
@@ -269,8 +283,11 @@ const NOTICES = new Map([
   ['late', 'That took too long, or it was answered already. Nothing was changed. Begin again.'],
 ]);
 
-/** What went wrong, for a person. */
-export const printLinkingError: ErrorPrinter = (error, _request, reply) => {
+/** What went wrong, for a person, and the way back to her site. */
+export const printLinkingError: ErrorPrinter = (error, request, reply) => {
   const { status, message: text } = toHttpFailure(error);
-  sendPage(reply, { title: 'That did not work', status, body: message(text) });
+  const site = /^\/([A-Za-z0-9_-]+)\//.exec(request.url)?.[1];
+  const back = site === undefined ? '/' : `/${site}`;
+  const title = status === 404 ? 'Not found' : 'That did not work';
+  sendPage(reply, { title, place: PLACE, status, body: failure(text, back) });
 };

@@ -1,13 +1,15 @@
 import { WeftError } from '@weft/kernel/errors';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { recordAudit } from '../core/audit.ts';
+import { findClient } from '../core/clients.ts';
 import { createFailureLimit } from '../core/failure-limit.ts';
 import type { Realm } from '../core/realm.ts';
+import { isRegisteredRedirect } from '../core/redirect-uris.ts';
 import { isUsername, signIn } from '../core/users.ts';
 import type { IdentityTables } from '../db/schema.ts';
-import { openBrowser, requireOwnForm } from './browser.ts';
+import { openBrowser, placeOf, requireOwnForm } from './browser.ts';
 import { formOf, originOf } from './oauth-dialect.ts';
-import { message, signInForm } from './pages/forms.ts';
+import { signInForm } from './pages/forms.ts';
 import { sendPage } from './pages/page.ts';
 
 /** Pages of ours that a sign-in may lead back to; nothing else, whatever the form says (open redirects). */
@@ -15,7 +17,7 @@ const RETURN = /^\/(authorize|device)(\?[\x21-\x7e]*)?$/;
 
 const WINDOW = 5 * 60_000;
 
-/** `POST /login` and `/endsession`. */
+/** `POST /login`, where the form of the sign-in page goes. */
 export function registerSignIn(app: FastifyInstance, realm: Realm): void {
   const perAccount = createFailureLimit(10, WINDOW);
   const perAddress = createFailureLimit(50, WINDOW);
@@ -28,8 +30,14 @@ export function registerSignIn(app: FastifyInstance, realm: Realm): void {
       throw new WeftError('invalid', 'invalid_request', 'The sign-in leads nowhere.');
     const username = (form.get('username') ?? '').trim();
     const browser = await openBrowser(realm, request, reply);
-    const again = (status: number, reason: string) =>
-      sendPage(reply, { title: 'Sign in', status, body: signInForm(browser.csrf, returnTo, reason) });
+    const again = async (status: number, wrong: string) =>
+      sendPage(reply, {
+        title: 'Sign in',
+        place: placeOf(realm),
+        status,
+        body: signInForm({ csrf: browser.csrf, returnTo, wrong, username }),
+        formTarget: await leadsTo(returnTo),
+      });
     if (perAccount.isBlocked(username) || perAddress.isBlocked(request.ip)) {
       return again(429, 'Too many attempts. Wait five minutes.');
     }
@@ -49,14 +57,16 @@ export function registerSignIn(app: FastifyInstance, realm: Realm): void {
     return reply.redirect(returnTo, 303);
   });
 
-  app.get('/endsession', async (request, reply) => {
-    const browser = await openBrowser(realm, request, reply);
-    await browser.signOut();
-    return sendPage(reply, {
-      title: 'Signed out',
-      body: message('You are signed out here. Applications that you allowed keep what they have.'),
-    });
-  });
+  /** Where the browser may end up once somebody has signed in; browsers check that of the form. */
+  async function leadsTo(returnTo: string): Promise<string | undefined> {
+    const { searchParams } = new URL(returnTo, realm.issuer);
+    const target = searchParams.get('redirect_uri') ?? undefined;
+    const sql = realm.database.withTables<IdentityTables>();
+    const client = await findClient(sql, realm.name, searchParams.get('client_id') ?? '');
+    if (client === undefined) return undefined;
+    if (target === undefined) return client.redirectUris[0];
+    return isRegisteredRedirect(client, target) ? target : undefined;
+  }
 
   async function audit(
     request: FastifyRequest,

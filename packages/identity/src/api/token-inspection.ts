@@ -14,11 +14,7 @@ import { formOf, originOf, presentedClient } from './oauth-dialect.ts';
 /** `/userinfo`, `/introspect` and `/revoke`: all three take our JWT access tokens, whatever their audience. */
 export function registerTokenInspection(app: FastifyInstance, realm: Realm): void {
   const clientOf = (request: FastifyRequest, form: URLSearchParams): Promise<Client> =>
-    authenticateClient(
-      realm.database.withTables<IdentityTables>(),
-      realm.name,
-      presentedClient(request, form),
-    );
+    authenticateClient(realm, presentedClient(request, form), request.ip);
 
   const userinfo = async (request: FastifyRequest, reply: FastifyReply) => {
     const inForm =

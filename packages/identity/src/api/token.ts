@@ -22,7 +22,6 @@ import {
   type TokenGrant,
   type TokenRequest,
 } from '../core/token-grant.ts';
-import type { IdentityTables } from '../db/schema.ts';
 import { formOf, originOf, presentedClient } from './oauth-dialect.ts';
 
 const GRANTS: ReadonlyMap<string, (realm: Realm, request: TokenRequest) => Promise<TokenGrant>> = new Map([
@@ -39,8 +38,6 @@ const POLLING = ['authorization_pending', 'slow_down'];
 
 /** `POST /token`: every grant, one audit row each. */
 export function registerToken(app: FastifyInstance, realm: Realm): void {
-  const sql = realm.database.withTables<IdentityTables>();
-
   app.post('/token', async (request, reply) => {
     const form = formOf(request);
     const presented = presentedClient(request, form);
@@ -74,7 +71,8 @@ export function registerToken(app: FastifyInstance, realm: Realm): void {
   }: Attempt): Promise<TokenGrant | undefined> {
     if (presented === undefined || grantType !== 'client_credentials') return undefined;
     const client = realm.clients.recall(presented.id);
-    if (client === undefined || !isAuthentic(client, presented)) return undefined;
+    if (client === undefined || !realm.limits.mayAttempt(client.id, origin.address)) return undefined;
+    if (!isAuthentic(client, presented)) return undefined;
     const contents = decideOrNothing(readTokenRequest(client, form, origin));
     if (contents === undefined) return undefined;
     const entry = grantEntry(
@@ -103,7 +101,7 @@ export function registerToken(app: FastifyInstance, realm: Realm): void {
   }
 
   async function grantFromDatabase({ form, presented, origin, grantType }: Attempt): Promise<TokenGrant> {
-    const client = await authenticateClient(sql, realm.name, presented);
+    const client = await authenticateClient(realm, presented, origin.address);
     const grant = GRANTS.get(grantType);
     if (grant === undefined) throw oauthError('unsupported_grant_type', 'This grant is not offered.');
     const granted = await grant(realm, readTokenRequest(client, form, origin));

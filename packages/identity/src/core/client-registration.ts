@@ -13,6 +13,7 @@ const OPEN_GRANTS = ['authorization_code', 'refresh_token', 'urn:ietf:params:oau
 const metadataSchema = z.object({
   client_name: z.string().max(200).default('A client without a name'),
   redirect_uris: z.array(z.string().max(2000)).max(20).default([]),
+  post_logout_redirect_uris: z.array(z.string().max(2000)).max(20).optional(),
   grant_types: z.array(z.string()).max(20).default(['authorization_code']),
   response_types: z.array(z.string()).max(10).default(['code']),
   token_endpoint_auth_method: z
@@ -141,7 +142,8 @@ function readMetadata(metadata: unknown): ClientMetadata {
       `${issue?.path.join('.') ?? 'The document'}: ${issue?.message ?? 'not valid'}`,
     );
   }
-  for (const redirectUri of result.data.redirect_uris) {
+  const { redirect_uris, post_logout_redirect_uris = [] } = result.data;
+  for (const redirectUri of [...redirect_uris, ...post_logout_redirect_uris]) {
     const fault = redirectUriFault(redirectUri);
     if (fault !== undefined) throw oauthError('invalid_redirect_uri', `${redirectUri} ${fault}.`);
   }
@@ -153,6 +155,7 @@ function columnsOf(realm: Realm, metadata: ClientMetadata) {
     name: metadata.client_name,
     grants: metadata.grant_types.filter((grant) => OPEN_GRANTS.includes(grant)),
     redirect_uris: metadata.redirect_uris,
+    post_logout_redirect_uris: metadata.post_logout_redirect_uris ?? [],
     allow: JSON.stringify([
       { audiences: ['*'], scopes: [...USER_SCOPES, 'wlcg.groups:*', ...realm.config.registration.scopes] },
     ]),

@@ -4,6 +4,7 @@ import type { GrantType } from '../config.ts';
 import type { Allowance, ExchangeAllowance, IdentityTables, PublicJwk } from '../db/schema.ts';
 import { secretMatches } from './hashes.ts';
 import { oauthError } from './oauth-error.ts';
+import type { Realm } from './realm.ts';
 
 export interface Client {
   readonly id: string;
@@ -66,16 +67,22 @@ export async function findClient(
  * The client that a request comes from. A client with a secret must present it; a public client presents none (an empty
  * password is none: oidc-agent sends one).
  *
- * @throws {WeftError} `invalid_client`, with one text for every cause.
+ * @throws {WeftError} `invalid_client`, with one text for every cause; `temporarily_unavailable` after too many of them
  */
 export async function authenticateClient(
-  sql: Sql<IdentityTables>,
-  realm: string,
+  realm: Realm,
   presented: PresentedClient | undefined,
+  address: string,
 ): Promise<Client> {
-  const client = presented === undefined ? undefined : await findClient(sql, realm, presented.id);
-  if (presented === undefined || client === undefined || !isAuthentic(client, presented))
+  const id = presented?.id ?? '';
+  realm.limits.requireAttempt(id, address);
+  const client = await findClient(realm.database.withTables<IdentityTables>(), realm.name, id);
+  if (presented === undefined || client === undefined || !isAuthentic(client, presented)) {
+    realm.limits.failed(id, address);
     throw oauthError('invalid_client', 'Client authentication failed.');
+  }
+  // Anybody can say the name of a public client.
+  if (client.secretHash !== undefined) realm.limits.proved(id, address);
   return client;
 }
 

@@ -4,6 +4,7 @@ import type { Database, WakeUps } from '@weft/kernel/database';
 import type { IdentityConfig, RealmConfig } from '../config.ts';
 import type { IdentityTables } from '../db/schema.ts';
 import { type AuditLog, createAuditLog } from './audit.ts';
+import { type CallerLimits, createCallerLimits } from './caller-limits.ts';
 import { type ClientMemory, createClientMemory } from './client-memory.ts';
 import { createSigningKeys, KEYS_CHANGED, type SigningKeys } from './signing-keys.ts';
 
@@ -17,6 +18,7 @@ export interface Realm {
   readonly keys: SigningKeys;
   readonly audit: AuditLog;
   readonly clients: ClientMemory;
+  readonly limits: CallerLimits;
   /** Verifies this realm's own access tokens through the same pipeline that everybody uses; no network. */
   readonly verifier: TokenVerifier;
 }
@@ -36,6 +38,7 @@ export function createRealm(
     keys,
     audit: createAuditLog(context.database.withTables<IdentityTables>()),
     clients: createClientMemory(),
+    limits: createCallerLimits(config.limits),
     verifier: createOwnVerifier(context, config.url, keys),
   };
 }

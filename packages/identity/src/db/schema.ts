@@ -80,6 +80,7 @@ interface ClientTable {
   grants: string[];
   resources: string[];
   redirect_uris: string[];
+  post_logout_redirect_uris: Generated<string[]>;
   allow: JSONColumnType<Allowance[]>;
   exchange: JSONColumnType<ExchangeAllowance[]>;
   configured: boolean;

@@ -59,3 +59,8 @@ export async function endLinkingSession(
   if (cookie === undefined || cookie === '') return;
   await database.deleteFrom('identity.linking_sessions').where('id_hash', '=', hashSecret(cookie)).execute();
 }
+
+/** Every session of an account, in whatever browser. */
+export async function endLinkingSessionsOf(database: Sql<IdentityTables>, accountId: string): Promise<void> {
+  await sql`delete from identity.linking_sessions where account_id = ${accountId}::bigint`.execute(database);
+}
