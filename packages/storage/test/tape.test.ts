@@ -107,6 +107,8 @@ describe('a file in an area with tape', () => {
     expect(get.status).toBe(409);
     expect(get.text).toMatch(/on tape/);
     expect((await door.call('GET', '/tape/big', { headers: { range: 'bytes=0-1' } })).status).toBe(409);
+    const part = { headers: { 'content-range': 'bytes 0-1/*' }, body: 'xx' };
+    expect((await door.call('PUT', '/tape/big', part)).status).toBe(409);
     const headers = { destination: `${door.url}/tape/copy` };
     expect((await door.call('COPY', '/tape/big', { headers })).status).toBe(409);
     const push = { destination: `${disk.url}/x`, transferheaderauthorization: 'Bearer x' };

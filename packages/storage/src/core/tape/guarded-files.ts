@@ -41,20 +41,31 @@ export function guardFiles(
     },
     async stage(expectedBytes): Promise<StagedFile> {
       const staged = await files.stage(expectedBytes);
+      /** What ends it runs under the lock; when it does not come to that, the file goes. */
+      const finish = async (check: () => Promise<void>, end: () => Promise<FileFacts>) => {
+        let begun = false;
+        try {
+          return await shared(async () => {
+            await check();
+            begun = true;
+            return end();
+          });
+        } finally {
+          if (!begun) await staged.discard();
+        }
+      };
       return {
         ...staged,
-        async commit(path, options) {
-          let begun = false;
-          try {
-            return await shared(() => {
-              begun = true;
-              return staged.commit(path, options);
-            });
-          } catch (error) {
-            if (!begun) await staged.discard();
-            throw error;
-          }
-        },
+        commit: (path, options) =>
+          finish(
+            () => Promise.resolve(),
+            () => staged.commit(path, options),
+          ),
+        writeInto: (path, position) =>
+          finish(
+            async () => requireOnDisk(path, await files.stat(path)),
+            () => staged.writeInto(path, position),
+          ),
       };
     },
     remove: (path) => shared(() => files.remove(path)),
