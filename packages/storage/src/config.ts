@@ -161,6 +161,19 @@ const multiUserSchema = z.strictObject({
     .describe('A worker that nobody has used for so long is stopped'),
 });
 
+const spaceReportSchema = z.strictObject({
+  path: z
+    .string()
+    .regex(/^\/[\w./-]+$/)
+    .default('/srr.json')
+    .describe('Where the storage resource report is, besides /.weft/srr; no file of that name can be served'),
+  public: z.boolean().default(true).describe('Tell it to callers without a token, as CRIC and Rucio are'),
+  name: z.string().optional().describe('Of the storage service; default: the site'),
+  vos: z.array(z.string()).default([]).describe('Virtual organisations that the areas serve'),
+  quality: z.enum(['development', 'testing', 'pre-production', 'production']).default('production'),
+  refresh_seconds: z.number().positive().default(60).describe('How old the numbers may be'),
+});
+
 const DAY_SECONDS = 86_400;
 
 const tapeSchema = z
@@ -241,6 +254,7 @@ export const storageConfig = z.strictObject({
     .default(true)
     .describe('Accept Basic with app passwords, for clients that know no tokens (mounted drives)'),
   macaroons: macaroonsSchema.prefault({}),
+  space_report: spaceReportSchema.prefault({}),
   tape: tapeSchema.optional(),
   token_in_query: z
     .boolean()

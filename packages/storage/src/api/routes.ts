@@ -19,6 +19,7 @@ import { options } from './options.ts';
 import { propfind } from './propfind.ts';
 import { proppatch } from './proppatch.ts';
 import { put } from './put.ts';
+import { registerStorageResourceReport } from './storage-resource-report.ts';
 import { registerTapeRoutes } from './tape.ts';
 
 const HANDLERS: Readonly<Record<Exclude<Method, 'OPTIONS'>, Handler>> = {
@@ -55,6 +56,7 @@ export function registerRoutes(app: FastifyInstance, door: Door): void {
   registerAppPasswordRoutes(app, door);
   registerMacaroonRoutes(app, door);
   registerTapeRoutes(app, door);
+  registerStorageResourceReport(app, door);
   app.route({ method: [...METHODS], url: '/*', exposeHeadRoute: false, handler });
   app.addHook('onClose', () => door.close());
 }

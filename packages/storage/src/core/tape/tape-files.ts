@@ -63,6 +63,8 @@ export interface TapeFiles {
   ): Promise<void>;
   /** Which of these paths may leave the disk, and when. */
   evictable(tx: AnyTx, area: string, paths: readonly string[]): Promise<{ inode: bigint; at: Date }[]>;
+  /** Of all copies on tape. */
+  copiedBytes(): Promise<number>;
   count(): Promise<Readonly<Record<'disk' | 'disk-and-tape' | 'tape', number>>>;
 }
 
@@ -216,6 +218,13 @@ export function createTapeFiles(database: Database, instance: string): TapeFiles
         tx,
       );
       return rows.map(({ inode, at: time }) => ({ inode: BigInt.asUintN(64, BigInt(inode)), at: time }));
+    },
+
+    async copiedBytes() {
+      const { rows } = await sql<{ bytes: string }>`
+        select coalesce(sum(size_bytes), 0)::text as bytes from storage.tape_files
+        where instance = ${instance} and copy is not null`.execute(database.sql);
+      return Number(rows[0]?.bytes ?? 0);
     },
 
     async count() {

@@ -32,6 +32,8 @@ export interface TapeSystem {
   readonly requests: StageRequests;
   readonly work: TapeWork;
   readonly library: TapeLibrary;
+  /** Where the library lies. */
+  readonly folder: string;
   readonly checksums: ChecksumStore;
   /** The areas as requests see them: stubs cannot be read. */
   guard(areas: Areas): Areas;
@@ -53,9 +55,10 @@ export async function openTapeSystem(
       `storage: area ${withTape.name} has tape, so the instance ${config.site} needs a tape section.`,
     );
   if (!config.tape) return undefined;
-  const { library: folder, mount_seconds, bytes_per_second, failure_rate } = config.tape;
+  const { library: configured, mount_seconds, bytes_per_second, failure_rate } = config.tape;
+  const folder = configured ?? join(dataFolder, `tape-${config.site}`);
   const library = await openTapeLibrary({
-    folder: folder ?? join(dataFolder, `tape-${config.site}`),
+    folder,
     mountSeconds: mount_seconds,
     bytesPerSecond: bytes_per_second,
     failureRate: failure_rate,
@@ -104,6 +107,7 @@ export async function openTapeSystem(
     requests: createStageRequests(database, config.site),
     work,
     library,
+    folder,
     checksums,
     guard: (areas) =>
       arrangeAreas(
