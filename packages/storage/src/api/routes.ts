@@ -12,6 +12,7 @@ import { identify } from './identify.ts';
 import { lock, unlock } from './lock.ts';
 import { asksForMacaroon, makeMacaroon } from './macaroon-request.ts';
 import { registerMacaroonRoutes } from './macaroon-routes.ts';
+import { createMetering, type Measurement } from './metering.ts';
 import { isMethod, METHODS, type Method } from './methods.ts';
 import { mkcol } from './mkcol.ts';
 import { copy, move } from './move-copy.ts';
@@ -42,16 +43,16 @@ const RESERVED: ReadonlySet<string> = new Set(['.weft', '.well-known', '.oauth2'
 
 /** Every path and method goes one way: authenticate, parse the path, hand over to the method's file. */
 export function registerRoutes(app: FastifyInstance, door: Door): void {
-  const requests = door.context.metrics.counter('weft_storage_requests_total', 'Requests answered', [
-    'site',
-    'method',
-    'status',
-  ]);
+  const metering = createMetering(door);
   const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     reply.hijack();
     reply.raw.setHeader('x-request-id', request.id);
-    await serve(door, request, reply);
-    requests.inc({ site: door.config.site, method: request.method, status: reply.raw.statusCode });
+    const measurement = metering.begin(request.raw, reply.raw);
+    try {
+      await serve(door, request, reply, measurement);
+    } finally {
+      measurement.end();
+    }
   };
   registerAppPasswordRoutes(app, door);
   registerMacaroonRoutes(app, door);
@@ -62,7 +63,12 @@ export function registerRoutes(app: FastifyInstance, door: Door): void {
 }
 
 /** Also for what no route matches: `OPTIONS *`, and methods that we do not speak. */
-export async function serve(door: Door, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+export async function serve(
+  door: Door,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  measurement?: Measurement,
+): Promise<void> {
   const { raw: incoming } = request;
   const { raw: response } = reply;
   try {
@@ -75,14 +81,16 @@ export async function serve(door: Door, request: FastifyRequest, reply: FastifyR
     if (RESERVED.has(target.segments[0] ?? '')) {
       throw new WeftError('not-found', 'not-found', 'There is nothing at this reserved path.');
     }
-    const handle = (own: Door) =>
-      HANDLERS[method]({
+    const handle = (own: Door) => {
+      measurement?.attribute(own, target.segments);
+      return HANDLERS[method]({
         door: { ...own, owner: ownerOf(own.account, caller) },
         request: incoming,
         response,
         target,
         caller,
       });
+    };
     if (door.multiUser) await door.multiUser.as(caller, (user) => handle(doorOf(door, user)));
     else await handle(door);
   } catch (error) {

@@ -14,6 +14,7 @@ import { statIfThere } from '../core/upload.ts';
 import { readCopyRequest, readRemote } from './copy-request.ts';
 import { type Exchange, type Handler, header } from './exchange.ts';
 import { requireUnlocked } from './locking.ts';
+import { meterCopy } from './metering.ts';
 
 /**
  * How long a copy waits for the other side's first answer before it says 202: a definite refusal (404, 403) is worth more
@@ -125,7 +126,7 @@ async function definiteAnswer(asking: Promise<unknown>): Promise<void> {
 
 /** Answers 202, tells how far the copy is until it ends, and how it ended. */
 async function report(
-  { door, response }: Exchange,
+  { door, request, response, target }: Exchange,
   remote: RemoteFile,
   partner: Partner,
   watch: CopyWatch,
@@ -138,6 +139,8 @@ async function report(
   response.writeHead(202, { 'content-type': 'text/plain', 'cache-control': 'no-store' });
   mark();
   const timer = setInterval(mark, door.config.third_party_copy.marker_seconds * 1000);
+  const direction = header(request, 'source') === undefined ? 'push' : 'pull';
+  const end = meterCopy(door, target.segments, direction);
   let outcome = SUCCESS;
   try {
     await work();
@@ -147,6 +150,7 @@ async function report(
     door.context.log.warn({ error: reason, remote: remote.url.origin }, 'third-party copy failed');
   } finally {
     clearInterval(timer);
+    end({ succeeded: outcome === SUCCESS, bytes: watch.bytes() });
   }
   if (response.destroyed) return;
   mark();
