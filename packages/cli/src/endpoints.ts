@@ -6,6 +6,9 @@ import { portsOf } from './ports.ts';
 /** The client with which `weft token` and `weft client-config` speak to the embedded issuer. */
 export const CLI_CLIENT = 'weft-cli';
 
+/** The public client for people's tools: device flow, and a browser on this machine. */
+export const AGENT_CLIENT = 'oidc-agent';
+
 /** Addresses of an instance, as `weft endpoints --json` prints them (DESIGN "The surface"). */
 export interface Endpoints {
   readonly datalake: string;

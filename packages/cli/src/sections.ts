@@ -1,5 +1,5 @@
 import { audiencesOf } from './audiences.ts';
-import { CLI_CLIENT } from './endpoints.ts';
+import { AGENT_CLIENT, CLI_CLIENT } from './endpoints.ts';
 import { SITES } from './federation.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -145,6 +145,13 @@ function identitySection(surroundings: Surroundings) {
           },
           { audience: endpoints.issuer, scopes: [ADMINISTRATION] },
         ],
+      },
+      {
+        id: AGENT_CLIENT,
+        name: 'oidc-agent',
+        grants: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
+        redirect_uris: ['http://localhost/', 'edu.kit.data.oidc-agent:/redirect'],
+        allow: [{ audience: everything, scopes: [...userScopes, ...storageScopes, ...computeScopes] }],
       },
       linkingClient(surroundings),
     ],

@@ -4,6 +4,7 @@ import { ExitError } from '@weft/kernel/errors';
 import { locateDataFolder, writePrivateFile } from '../data-folder.ts';
 import { type Endpoints, endpointsOf } from '../endpoints.ts';
 import { readInstanceState } from '../instance-state.ts';
+import { oidcAgentScript } from '../oidc-agent-script.ts';
 import { userToken } from '../user-token.ts';
 
 interface Written {
@@ -50,6 +51,10 @@ const WRITERS: Readonly<Record<string, Writer>> = {
         .join('\n'),
     },
     run: `rclone --config ${path.join(out, 'rclone.conf')} --ca-cert ${endpoints.ca} lsf observatory:`,
+  }),
+  'oidc-agent': ({ endpoints, token, out }) => ({
+    files: { 'oidc-agent.sh': oidcAgentScript(endpoints, token) },
+    run: `eval "$(oidc-agent)" && sh ${path.join(out, 'oidc-agent.sh')}`,
   }),
   davix: ({ endpoints, token, out }) => {
     const [first] = Object.values(endpoints.sites);
