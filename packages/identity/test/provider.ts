@@ -3,6 +3,7 @@ import type { ComponentContext } from '@weft/kernel/component';
 import { Secret } from '@weft/kernel/config';
 import type { GuardedFetch } from '@weft/kernel/http';
 import { createTestContext, createTestListener, fetchInto, startTestDatabase } from '@weft/kernel/testing';
+import type { FastifyInstance } from 'fastify';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import type { z } from 'zod';
 import { configSchema, type IdentityConfig } from '../src/config.ts';
@@ -141,6 +142,10 @@ export interface RunningProvider {
   userToken(username: string, scope?: string, audience?: string): Promise<string>;
   assertion(claims?: Record<string, unknown>): Promise<string>;
   tokensOf(client: string): TokenSource;
+  /** By their addresses; for requests from other addresses (`inject` takes a `remoteAddress`). */
+  readonly listeners: Readonly<Record<string, FastifyInstance>>;
+  /** The listeners of another process on the same database. */
+  another(): Promise<Readonly<Record<string, FastifyInstance>>>;
   stop(): Promise<void>;
 }
 
@@ -154,7 +159,8 @@ export async function startProvider(
   changes: Partial<z.input<typeof configSchema>> = {},
 ): Promise<RunningProvider> {
   const test = await startTestDatabase({ migrations: { identity: identity.migrations } });
-  const apps: Parameters<typeof fetchInto>[0] = {};
+  const apps: Record<string, FastifyInstance> = {};
+  const opened: FastifyInstance[] = [];
   const fetch: GuardedFetch = (input, init) => fetchInto(apps)(input, init);
   const verifier = createTokenVerifier({
     issuers: [ISSUER, changes.second_issuer?.url ?? []].flat().map((issuer) => ({ issuer })),
@@ -164,9 +170,14 @@ export async function startProvider(
   const config = configSchema.parse(await provider(changes));
   const context = createTestContext({ test, config, verifier, fetch });
   await identity.prepare?.(context);
-  for (const definition of await identity.listeners(context)) {
-    Object.assign(apps, { [definition.url]: await createTestListener(definition, test.log) });
+  async function openListeners(within: typeof context, into: Record<string, FastifyInstance>): Promise<void> {
+    for (const definition of await identity.listeners(within)) {
+      const app = await createTestListener(definition, test.log);
+      into[definition.url] = app;
+      opened.push(app);
+    }
   }
+  await openListeners(context, apps);
 
   async function post(
     path: string,
@@ -225,8 +236,14 @@ export async function startProvider(
         fetch,
         log: test.log,
       }),
+    listeners: apps,
+    async another() {
+      const others: Record<string, FastifyInstance> = {};
+      await openListeners({ ...context, ...(await test.another()) }, others);
+      return others;
+    },
     async stop() {
-      await Promise.all(Object.values(apps).map((app) => app.close()));
+      await Promise.all(opened.map((app) => app.close()));
       await test.stop();
     },
   };

@@ -6,9 +6,11 @@ import {
   DEVICE_CODE_SECONDS,
   findPendingDevice,
   issueDeviceCode,
+  type PendingDevice,
 } from '../core/device-codes.ts';
 import { readCodeChallenge } from '../core/pkce.ts';
 import type { Realm } from '../core/realm.ts';
+import type { Session } from '../core/sessions.ts';
 import { readTokenRequest } from '../core/token-grant.ts';
 import type { IdentityTables } from '../db/schema.ts';
 import { openBrowser, placeOf, requireOwnForm } from './browser.ts';
@@ -57,7 +59,7 @@ export function registerDevice(app: FastifyInstance, realm: Realm): void {
       }
       if (userCode === undefined)
         return sendPage(reply, { title: 'Connect a device', place, body: userCodeForm() });
-      const device = await findPendingDevice(realm, browser.session, userCode);
+      const device = await pendingDevice(request, browser.session, userCode);
       if (device === undefined) return unknownCode(reply, place);
       const body = deviceForm(browser.csrf, device, browser.session.user.username);
       return sendPage(reply, { title: 'Allow access?', place, body });
@@ -69,7 +71,7 @@ export function registerDevice(app: FastifyInstance, realm: Realm): void {
     requireOwnForm(realm, request, form);
     const { session } = await openBrowser(realm, request, reply);
     const userCode = form.get('user_code') ?? '';
-    const device = session && (await findPendingDevice(realm, session, userCode));
+    const device = session && (await pendingDevice(request, session, userCode));
     if (session === undefined || device === undefined) return unknownCode(reply, place);
     const allowed = form.get('decision') === 'allow';
     if (!(await answerDevice(realm, session, userCode, allowed ? 'approved' : 'denied')))
@@ -88,6 +90,18 @@ export function registerDevice(app: FastifyInstance, realm: Realm): void {
       : 'The device gets nothing.';
     return sendPage(reply, { title: allowed ? 'Allowed' : 'Denied', place, body: message(text) });
   });
+
+  /** Guessing ends with the session, and with the network. */
+  async function pendingDevice(
+    { ip }: FastifyRequest,
+    session: Session,
+    userCode: string,
+  ): Promise<PendingDevice | undefined> {
+    realm.limits.requireUserCodeAttempt(ip);
+    const device = await findPendingDevice(realm, session, userCode);
+    if (device === undefined) realm.limits.userCodeFailed(ip);
+    return device;
+  }
 }
 
 function unknownCode(reply: FastifyReply, place: string): FastifyReply {

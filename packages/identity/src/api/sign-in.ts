@@ -2,7 +2,6 @@ import { WeftError } from '@weft/kernel/errors';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { recordAudit } from '../core/audit.ts';
 import { findClient } from '../core/clients.ts';
-import { createFailureLimit } from '../core/failure-limit.ts';
 import type { Realm } from '../core/realm.ts';
 import { isRegisteredRedirect } from '../core/redirect-uris.ts';
 import { isUsername, signIn } from '../core/users.ts';
@@ -15,13 +14,8 @@ import { sendPage } from './pages/page.ts';
 /** Pages of ours that a sign-in may lead back to; nothing else, whatever the form says (open redirects). */
 const RETURN = /^\/(authorize|device)(\?[\x21-\x7e]*)?$/;
 
-const WINDOW = 5 * 60_000;
-
 /** `POST /login`, where the form of the sign-in page goes. */
 export function registerSignIn(app: FastifyInstance, realm: Realm): void {
-  const perAccount = createFailureLimit(10, WINDOW);
-  const perAddress = createFailureLimit(50, WINDOW);
-
   app.post('/login', async (request, reply) => {
     const form = formOf(request);
     requireOwnForm(realm, request, form);
@@ -38,7 +32,9 @@ export function registerSignIn(app: FastifyInstance, realm: Realm): void {
         body: signInForm({ csrf: browser.csrf, returnTo, wrong, username }),
         formTarget: await leadsTo(returnTo),
       });
-    if (perAccount.isBlocked(username) || perAddress.isBlocked(request.ip)) {
+    const wait = await realm.signInLimits.waitSeconds(username, request.ip);
+    if (wait > 0) {
+      reply.header('retry-after', String(wait));
       return again(429, 'Too many attempts. Wait five minutes.');
     }
     const user = await signIn(
@@ -49,8 +45,7 @@ export function registerSignIn(app: FastifyInstance, realm: Realm): void {
     );
     await audit(request, username, user === undefined ? 'refused' : 'granted');
     if (user === undefined) {
-      perAccount.failed(username);
-      perAddress.failed(request.ip);
+      realm.signInLimits.failed(username, request.ip);
       return again(401, 'The user name or the password is wrong.');
     }
     await browser.signIn(user.subject);

@@ -34,7 +34,8 @@ const GRANTS: ReadonlyMap<string, (realm: Realm, request: TokenRequest) => Promi
   ['urn:ietf:params:oauth:grant-type:jwt-bearer', grantJwtBearer],
 ]);
 
-const POLLING = ['authorization_pending', 'slow_down'];
+/** A device that polls is not refused anything yet; whoever failed too often is in the log with those failures. */
+const NOT_DECIDED = ['authorization_pending', 'slow_down', 'temporarily_unavailable'];
 
 /** `POST /token`: every grant, one audit row each. */
 export function registerToken(app: FastifyInstance, realm: Realm): void {
@@ -51,8 +52,7 @@ export function registerToken(app: FastifyInstance, realm: Realm): void {
       const granted = (await grantFromMemory(attempt)) ?? (await grantFromDatabase(attempt));
       return reply.headers(NOT_STORED).send(print(granted));
     } catch (error) {
-      // A device that polls is not refused anything yet.
-      if (error instanceof WeftError && !POLLING.includes(error.code))
+      if (error instanceof WeftError && !NOT_DECIDED.includes(error.code))
         await realm.audit.record(refusalEntry(realm, attempt, error));
       throw error;
     }
@@ -73,6 +73,7 @@ export function registerToken(app: FastifyInstance, realm: Realm): void {
     const client = realm.clients.recall(presented.id);
     if (client === undefined || !realm.limits.mayAttempt(client.id, origin.address)) return undefined;
     if (!isAuthentic(client, presented)) return undefined;
+    realm.limits.proved(client.id, origin.address);
     const contents = decideOrNothing(readTokenRequest(client, form, origin));
     if (contents === undefined) return undefined;
     const entry = grantEntry(

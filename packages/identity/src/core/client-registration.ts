@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Sql, Tx } from '@weft/kernel/database';
 import { z } from 'zod';
 import type { IdentityTables } from '../db/schema.ts';
 import { USER_SCOPES } from './granted-scopes.ts';
@@ -44,15 +45,18 @@ export interface RegisteredClient {
  *
  * @throws {WeftError} `access_denied` when the realm does not offer it; `invalid_redirect_uri`, `invalid_client_metadata`
  */
-export async function registerClient(realm: Realm, metadata: unknown): Promise<RegisteredClient> {
+export async function registerClient(
+  realm: Realm,
+  sql: Sql<IdentityTables>,
+  metadata: unknown,
+): Promise<RegisteredClient> {
   if (realm.config.registration.mode === 'off')
     throw oauthError('access_denied', 'Clients cannot register themselves here.');
   const parsed = readMetadata(metadata);
   const id = randomUUID();
   const secret = parsed.token_endpoint_auth_method === 'none' ? undefined : newSecret();
   const registrationToken = newSecret();
-  const row = await realm.database
-    .withTables<IdentityTables>()
+  const row = await sql
     .insertInto('identity.clients')
     .values({
       realm: realm.name,
@@ -78,11 +82,11 @@ export async function registerClient(realm: Realm, metadata: unknown): Promise<R
  */
 export async function readRegistration(
   realm: Realm,
+  sql: Sql<IdentityTables>,
   id: string,
   token: string | undefined,
 ): Promise<RegisteredClient> {
-  const row = await realm.database
-    .withTables<IdentityTables>()
+  const row = await sql
     .selectFrom('identity.clients')
     .select(['registration_token_hash', 'registration', 'created_at'])
     .where('realm', '=', realm.name)
@@ -103,14 +107,14 @@ export async function readRegistration(
 
 export async function updateRegistration(
   realm: Realm,
+  sql: Sql<IdentityTables>,
   id: string,
   token: string | undefined,
   metadata: unknown,
 ): Promise<RegisteredClient> {
-  const before = await readRegistration(realm, id, token);
+  const before = await readRegistration(realm, sql, id, token);
   const parsed = readMetadata(metadata);
-  await realm.database
-    .withTables<IdentityTables>()
+  await sql
     .updateTable('identity.clients')
     .set(columnsOf(realm, parsed))
     .where('realm', '=', realm.name)
@@ -119,21 +123,26 @@ export async function updateRegistration(
   return { ...before, metadata: parsed };
 }
 
-export async function removeRegistration(realm: Realm, id: string, token: string | undefined): Promise<void> {
-  await readRegistration(realm, id, token);
-  await realm.database.transaction<void, IdentityTables>(async (tx) => {
-    await tx.deleteFrom('identity.clients').where('realm', '=', realm.name).where('id', '=', id).execute();
-    await tx
-      .updateTable('identity.refresh_tokens')
-      .set({ revoked_at: new Date() })
-      .where('realm', '=', realm.name)
-      .where('client_id', '=', id)
-      .where('revoked_at', 'is', null)
-      .execute();
-  });
+export async function removeRegistration(
+  realm: Realm,
+  tx: Tx<IdentityTables>,
+  id: string,
+  token: string | undefined,
+): Promise<void> {
+  await readRegistration(realm, tx, id, token);
+  await tx.deleteFrom('identity.clients').where('realm', '=', realm.name).where('id', '=', id).execute();
+  await tx
+    .updateTable('identity.refresh_tokens')
+    .set({ revoked_at: new Date() })
+    .where('realm', '=', realm.name)
+    .where('client_id', '=', id)
+    .where('revoked_at', 'is', null)
+    .execute();
 }
 
 function readMetadata(metadata: unknown): ClientMetadata {
+  if (JSON.stringify(metadata)?.includes('\\u0000') === true)
+    throw oauthError('invalid_client_metadata', 'The document: a NUL character.');
   const result = metadataSchema.safeParse(metadata);
   if (!result.success) {
     const [issue] = result.error.issues;

@@ -6,6 +6,7 @@ import type { IdentityTables } from '../db/schema.ts';
 import { type AuditLog, createAuditLog } from './audit.ts';
 import { type CallerLimits, createCallerLimits } from './caller-limits.ts';
 import { type ClientMemory, createClientMemory } from './client-memory.ts';
+import { createSignInLimits, type SignInLimits } from './sign-in-limits.ts';
 import { createSigningKeys, KEYS_CHANGED, type SigningKeys } from './signing-keys.ts';
 
 /** One issuer: its name in the tables, its settings, its keys. */
@@ -19,6 +20,7 @@ export interface Realm {
   readonly audit: AuditLog;
   readonly clients: ClientMemory;
   readonly limits: CallerLimits;
+  readonly signInLimits: SignInLimits;
   /** Verifies this realm's own access tokens through the same pipeline that everybody uses; no network. */
   readonly verifier: TokenVerifier;
 }
@@ -39,6 +41,7 @@ export function createRealm(
     audit: createAuditLog(context.database.withTables<IdentityTables>()),
     clients: createClientMemory(),
     limits: createCallerLimits(config.limits),
+    signInLimits: createSignInLimits(context.database.withTables<IdentityTables>(), name),
     verifier: createOwnVerifier(context, config.url, keys),
   };
 }

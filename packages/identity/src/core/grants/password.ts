@@ -1,4 +1,5 @@
 import type { IdentityTables } from '../../db/schema.ts';
+import { tooManyAttempts } from '../caller-limits.ts';
 import { requireGrant } from '../clients.ts';
 import { oauthError } from '../oauth-error.ts';
 import type { Realm } from '../realm.ts';
@@ -9,14 +10,19 @@ import { signIn } from '../users.ts';
 /** Name and password from the client (RFC 6749 4.3): the test rigs of Teapot and FTS use it. Development profile only. */
 export async function grantPassword(
   realm: Realm,
-  { client, parameters, scopes, audiences }: TokenRequest,
+  { client, parameters, scopes, audiences, origin: { address } }: TokenRequest,
 ): Promise<TokenGrant> {
   requireGrant(client, 'password');
   if (!realm.config.development_profile)
     throw oauthError('unsupported_grant_type', 'This grant is part of the development profile.');
   const username = requiredParameter(parameters, 'username');
   const password = requiredParameter(parameters, 'password');
+  const wait = await realm.signInLimits.waitSeconds(username, address);
+  if (wait > 0) throw tooManyAttempts(wait);
   const user = await signIn(realm.database.withTables<IdentityTables>(), realm.name, username, password);
-  if (user === undefined) throw oauthError('invalid_grant', 'The user name or the password is wrong.');
+  if (user === undefined) {
+    realm.signInLimits.failed(username, address);
+    throw oauthError('invalid_grant', 'The user name or the password is wrong.');
+  }
   return grantToUsersClient(realm, { client, user, scopes, audiences, authTime: new Date() }, audiences);
 }
