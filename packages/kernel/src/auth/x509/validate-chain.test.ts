@@ -69,8 +69,10 @@ const judge = (chain: readonly TestCertificate[], trust = {}) =>
 const folder = mkdtempSync(path.join(tmpdir(), 'weft-x509-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const file = (name: string) => path.join(folder, name);
-const pemList = (list: Buffer) =>
-  `-----BEGIN X509 CRL-----\n${list.toString('base64').replace(/.{64}/g, '$&\n')}\n-----END X509 CRL-----\n`;
+const pemList = (list: Buffer) => {
+  const lines = list.toString('base64').match(/.{1,64}/g) ?? [];
+  return ['-----BEGIN X509 CRL-----', ...lines, '-----END X509 CRL-----', ''].join('\n');
+};
 writeFileSync(file('root.pem'), root.pem);
 writeFileSync(file('lists.pem'), lists.map(pemList).join(''));
 
