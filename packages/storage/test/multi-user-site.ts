@@ -107,9 +107,7 @@ export function workersOf(service: number | undefined): Worker[] {
         const number = (field: string) => Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(status)?.[1]);
         if (number('PPid') !== service) return [];
         const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-        return command.some((part) => part.endsWith('/local-users/worker.ts'))
-          ? [{ pid, status, uid: number('Uid') }]
-          : [];
+        return command.includes('weft-storage-worker') ? [{ pid, status, uid: number('Uid') }] : [];
       } catch {
         // It has ended meanwhile.
         return [];

@@ -93,9 +93,11 @@ export function createFileThreads(area: CalledArea, maximumThreads: number): Fil
     thread.worker.unref();
     if (set.length > 0) milliseconds = milliseconds * 0.8 + ((performance.now() - since) / set.length) * 0.2;
     for (const [index, { resolve, reject }] of set.entries()) {
-      const answer = answers[index];
-      if (answer && 'facts' in answer) resolve(answer.facts);
-      else reject(toError(answer));
+      try {
+        resolve(factsOf(answers[index]));
+      } catch (error) {
+        reject(error instanceof Error ? error : new Error(String(error)));
+      }
     }
     if (waiting.length > 0) schedule();
   }
@@ -128,8 +130,10 @@ export function createFileThreads(area: CalledArea, maximumThreads: number): Fil
   };
 }
 
-function toError(answer: ShortAnswer | undefined): Error {
-  if (!answer || !('failure' in answer)) return new Error('A thread for files has not answered.');
+/** What an answer says. @throws {WeftError} the failure that it tells of. */
+export function factsOf(answer: ShortAnswer | undefined): FileFacts | undefined {
+  if (answer && 'facts' in answer) return answer.facts;
+  if (!answer) throw new Error('A thread for files has not answered.');
   const { kind, code, message } = answer.failure;
-  return kind ? new WeftError(kind, code, message) : new Error(message);
+  throw kind ? new WeftError(kind, code, message) : new Error(message);
 }

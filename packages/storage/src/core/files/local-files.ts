@@ -9,6 +9,7 @@ import { toFacts, toServedFacts } from './facts.ts';
 import { hasErrno, toFileError, withFileErrors } from './file-errors.ts';
 import { createFileThreads } from './file-threads.ts';
 import { createGatheredFile, MAXIMUM_GATHERED_BYTES, type Store } from './gathered-file.ts';
+import { createInlineCalls } from './inline-calls.ts';
 import { createStagedFile, type Durability } from './staged-file.ts';
 import { prepareStaging, STAGING_FOLDER, stagingName, sweepStaging } from './staging.ts';
 import { copyTree, removeTree } from './trees.ts';
@@ -21,6 +22,8 @@ export interface LocalFilesOptions {
   umask: number;
   /** In multi-user mode: the account whose unfinished uploads are kept, apart from those of others. */
   stagingOwner?: number;
+  /** Carry out short calls in this very thread: for a process of one user. */
+  inline?: boolean;
 }
 
 /** O_NONBLOCK, so that opening a pipe without a writer cannot hang a thread. */
@@ -41,9 +44,11 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
   const { durability, umask } = options;
   const durable = durability !== 'none';
   const called = { root, stagingFolder, durability, umask };
+  const callsOf = (threads: number) =>
+    options.inline ? createInlineCalls(called) : createFileThreads(called, threads);
   // Apart, so that looking does not wait for content on its way to the disk.
-  const looking = createFileThreads(called, MAXIMUM_LOOKING);
-  const changing = createFileThreads(called, MAXIMUM_CHANGING);
+  const looking = callsOf(MAXIMUM_LOOKING);
+  const changing = callsOf(MAXIMUM_CHANGING);
   const space = createSharedAnswer(() => withFileErrors(() => statfs(root)), SPACE_MILLISECONDS);
 
   /** `prefix/name` of an entry whose parent is pinned. */

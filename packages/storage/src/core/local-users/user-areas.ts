@@ -20,7 +20,7 @@ export function openUserAreas({ areas, identity }: WorkerSettings): (name: strin
     const { name: _, ...options } = settings;
     try {
       await mkdir(options.root, { recursive: true, mode: 0o700 });
-      const files = await openLocalFiles({ ...options, stagingOwner: identity.uid });
+      const files = await openLocalFiles({ ...options, stagingOwner: identity.uid, inline: true });
       await files.sweep();
       return files;
     } catch (error) {

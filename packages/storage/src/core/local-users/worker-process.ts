@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { describeError, WeftError } from '@weft/kernel/errors';
 import type { Account } from './accounts.ts';
 import { type AdoptFrom, loadAdopt } from './adopt-descriptor.ts';
@@ -18,13 +19,19 @@ export interface WorkerProcess extends FileCaller {
   stop(): Promise<void>;
 }
 
-const PROGRAM = fileURLToPath(new URL('./worker.ts', import.meta.url));
+const execute = promisify(execFile);
 let loadedAdopt: Promise<AdoptFrom> | undefined;
+let loadedProgram: Promise<string> | undefined;
+
+/** What a worker is called in lists of processes, before the name of its account. */
+const WORKER_NAME = 'weft-storage-worker';
+const MAXIMUM_PROGRAM_BYTES = 16 * 1024 * 1024;
 
 const START_MILLISECONDS = 10_000;
 const STOP_MILLISECONDS = 5_000;
 const LISTEN_MILLISECONDS = 100;
-const HANG_MILLISECONDS = 30_000;
+/** A file system may stand still for long while its servers change places; that is no reason to end anybody. */
+const HANG_MILLISECONDS = 5 * 60_000;
 /** Of what a worker writes to its standard error, the end. */
 const LAST_WORDS = 2_000;
 
@@ -38,11 +45,15 @@ const LAST_WORDS = 2_000;
 export async function startWorker(account: Account, settings: WorkerSettings): Promise<WorkerProcess> {
   loadedAdopt ??= loadAdopt();
   const adoptFrom = await loadedAdopt;
-  const child = spawn(
-    'prlimit',
-    ['--core=0', 'setpriv', ...dropPrivileges(account), process.execPath, PROGRAM],
-    { stdio: ['ignore', 'ignore', 'pipe', 'pipe'], cwd: '/' },
-  );
+  loadedProgram ??= loadProgram();
+  const program = await loadedProgram;
+  const node = [process.execPath, '--input-type=module', '-', WORKER_NAME, account.name];
+  const child = spawn('prlimit', ['--core=0', 'setpriv', ...dropPrivileges(account), ...node], {
+    stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
+    cwd: '/',
+  });
+  // It may be gone before it has read all of it; its exit says so.
+  child.stdin?.on('error', () => undefined).end(program);
   const { start, ...worker } = talk(child, adoptFrom);
   const timer = setTimeout(() => child.kill('SIGKILL'), START_MILLISECONDS);
   try {
@@ -58,6 +69,15 @@ export async function startWorker(account: Account, settings: WorkerSettings): P
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** The worker's program; the folder that it lies in need not be open to the users. */
+async function loadProgram(): Promise<string> {
+  const printer = fileURLToPath(new URL('./print-worker-program.ts', import.meta.url));
+  const { stdout } = await execute(process.execPath, ['--disable-warning=ExperimentalWarning', printer], {
+    maxBuffer: MAXIMUM_PROGRAM_BYTES,
+  });
+  return stdout;
 }
 
 /** The groups are those that were looked up, named one by one: nobody is asked a second time. */
