@@ -152,6 +152,21 @@ describe('linking accounts in the browser', () => {
     expect(page.text).toContain('not begun in this browser');
   });
 
+  it('refuses the answer of one provider where another was asked (T4)', async () => {
+    const mixed = createTestBrowser(running.fetch, [ALISE, SITE_ISSUER]);
+    await signInAtSite(mixed);
+    for (const issuer of [SITE_ISSUER, 'https://evil.example', undefined]) {
+      const { leaving } = await mixed.submitTo('/hpc/link', { provider: 'community' });
+      expect(leaving?.origin).toBe(ISSUER);
+      const answer = new URLSearchParams({ code: 'x', state: leaving?.searchParams.get('state') ?? '' });
+      if (issuer !== undefined) answer.set('iss', issuer);
+      const page = await mixed.get(`${ALISE}/callback?${answer}`);
+      expect([issuer, page.status]).toEqual([issuer, 403]);
+      await mixed.get(`${ALISE}/hpc`);
+    }
+    expect(await linksOf('alice01')).toEqual([]);
+  });
+
   it('never gives an identity a second owner', async () => {
     await signInAtSite(browser);
     await goToCommunity(browser);
