@@ -12,13 +12,14 @@ const peer: Peer = {
   install: () => Promise.resolve(),
 
   async quick({ instance, tools, check }) {
-    const { issuer, ca, sites } = instance.endpoints;
+    const { issuer, ca, sites, datalake, orchestrator } = instance.endpoints;
     const { stdout } = await tools.succeed(
       process.execPath,
       [
         path.join(import.meta.dirname, 'relying-party.ts'),
         ...[issuer, ca, sites.hpc?.storage ?? ''],
         path.join(instance.data, 'secrets', 'user-alice.secret'),
+        ...[datalake, orchestrator],
       ],
       { env: { NODE_EXTRA_CA_CERTS: ca } },
     );
