@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
+import type { Instance } from '../harness/instance.ts';
 import type { Suite } from '../harness/peer.ts';
 import { createPerson } from '../harness/person.ts';
 import { storageOf, storageToken } from '../harness/storage-access.ts';
@@ -30,13 +31,7 @@ export async function misuseEverywhere(suite: Suite): Promise<void> {
     await issueApiKey(suite, json),
     await signIn(suite),
   ];
-  const listeners = [
-    ...[endpoints.issuer, endpoints.identity, endpoints.datalake, endpoints.transfer],
-    ...[endpoints.orchestrator, endpoints.accounting],
-    ...Object.values(endpoints.sites).flatMap(({ storage, compute }) =>
-      compute ? [storage, compute] : [storage],
-    ),
-  ];
+  const listeners = listenersOf(instance);
   for (const secret of credentials) {
     const encoded = encodeURIComponent(secret);
     // One process for all requests with this credential; answers do not matter, what the servers write down does.
@@ -78,6 +73,17 @@ export async function misuseEverywhere(suite: Suite): Promise<void> {
       ),
     );
   }
+}
+
+/** Addresses of everything that listens. */
+export function listenersOf({ endpoints }: Instance): string[] {
+  return [
+    ...[endpoints.issuer, endpoints.identity, endpoints.datalake, endpoints.transfer],
+    ...[endpoints.orchestrator, endpoints.accounting],
+    ...Object.values(endpoints.sites).flatMap(({ storage, compute }) =>
+      compute ? [storage, compute] : [storage],
+    ),
+  ];
 }
 
 type AskJson = (...args: string[]) => Promise<Json>;

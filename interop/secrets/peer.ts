@@ -1,9 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { expectEqual } from '../harness/expect.ts';
+import { z } from 'zod';
+import { expectEqual, expectMatch } from '../harness/expect.ts';
 import type { Peer, Suite } from '../harness/peer.ts';
 import { dumpDatabase } from './dump.ts';
-import { misuseEverywhere } from './misuse.ts';
+import { listenersOf, misuseEverywhere } from './misuse.ts';
 
 /**
  * Everything that the run gave out, looked for in a dump of the database and in all logs. Runs last: the witness has read
@@ -49,6 +50,27 @@ const peer: Peer = {
           [],
           `in ${name}`,
         );
+    });
+    await suite.check('metrics tell nobody by name: no subject, no e-mail address', async () => {
+      const token = await suite.instance.token({ user: 'alice' });
+      const { sub } = z
+        .object({ sub: z.string() })
+        .parse(JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()));
+      for (const url of listenersOf(suite.instance)) {
+        const { stdout } = await suite.tools.succeed('curl', [
+          ...[
+            '--silent',
+            '--show-error',
+            '--fail',
+            '--cacert',
+            suite.instance.endpoints.ca,
+            `${url}/.weft/metrics`,
+          ],
+        ]);
+        expectMatch(stdout, /^process_cpu_seconds_total/m, `metrics of ${url}`);
+        for (const personal of [sub, 'alice@example.org', 'Alice'])
+          if (stdout.includes(personal)) throw new Error(`${url}/.weft/metrics has ${personal}`);
+      }
     });
     console.log(`    looked for ${witness.secrets.size} credentials`);
   },
