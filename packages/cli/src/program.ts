@@ -78,9 +78,18 @@ export function createProgram(): Command {
 
   const site = () => new Option('--site <name>', 'site of the storage').makeOptionMandatory();
   const owner = () => new Option('--user <name>', 'user of the embedded issuer').default('alice');
-  const appPassword = program
-    .command('storage')
-    .description('the storage of a site')
+  const storage = program.command('storage').description('the storage of a site');
+  storage
+    .command('import')
+    .description('the configuration of another storage service as sections of weft.yaml')
+    .addArgument(new Argument('<program>', 'what the files belong to').choices(['teapot', 'storm']))
+    .argument('<files...>', 'config.ini and its mapping files, or sa.d/*.properties')
+    .option('--site <name>', 'what the site is to be called here')
+    .option('--url <url>', 'the address that others use')
+    .action(async (kind, files, options) =>
+      (await import('./commands/storage-import.ts')).storageImport(kind, files, options),
+    );
+  const appPassword = storage
     .command('app-password')
     .description('passwords for devices that know only Basic (mounted drives)');
   appPassword
