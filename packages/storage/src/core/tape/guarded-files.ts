@@ -77,9 +77,13 @@ export function guardFiles(
   };
 }
 
+/**
+ * Not 409: gfal2 would take it for a file that is in its way, and try without end. 403 is definite to every client, and
+ * what dCache says to those who may not stage.
+ */
 function onTape(): WeftError {
   return new WeftError(
-    'conflict',
+    'forbidden',
     'nearline',
     'The content is on tape: stage it first (POST to …/stage, see /.well-known/wlcg-tape-rest-api).',
   );
