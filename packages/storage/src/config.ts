@@ -260,6 +260,17 @@ export const storageConfig = z.strictObject({
     .boolean()
     .default(false)
     .describe('Accept ?authz= and ?access_token=, so that links with a macaroon can be given to people'),
+  cors_origins: z
+    .array(z.string().regex(/^(\*|https?:\/\/[^/]+)$/, 'must be an origin, or *'))
+    .default([])
+    .describe('Origins of web pages that may read answers: "https://portal.example.org", or "*" for all'),
+  maximum_requests_per_user: z
+    .int()
+    .positive()
+    .default(1000)
+    .describe(
+      'Requests of one user at once; more are answered with 503, so that nobody keeps others waiting',
+    ),
   put_replace_status: z
     .union([z.literal(200), z.literal(201), z.literal(204)])
     .default(204)

@@ -70,7 +70,8 @@ export function printError(
     return;
   }
 
-  for (const name of response.getHeaderNames()) if (name !== 'x-request-id') response.removeHeader(name);
+  for (const name of response.getHeaderNames())
+    if (!/^(?:x-request-id|vary|access-control-.*)$/.test(name)) response.removeHeader(name);
   const challenge = bearerChallenge('weft', known);
   if (challenge !== undefined) {
     const offered = basic && status === 401 ? [challenge, 'Basic realm="weft", charset="UTF-8"'] : challenge;

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { WeftError } from '@weft/kernel/errors';
+import { describeError, WeftError } from '@weft/kernel/errors';
 import type { Place } from '../core/areas.ts';
 import { authorise } from '../core/authorise.ts';
 import { checksumsOf } from '../core/checksums/checksums-of.ts';
@@ -12,6 +12,7 @@ import type { Exchange, Handler } from './exchange.ts';
 import { sendListing } from './listing.ts';
 import { type ByteRange, parseRanges } from './ranges.ts';
 import { finish, sendRange } from './send-content.ts';
+import { printTransferStatus, wantsTransferStatus } from './transfer-status.ts';
 
 /** GET and HEAD of files and collections (brief teapot 2.2, 2.4). */
 export const get: Handler = async (exchange) => {
@@ -92,6 +93,8 @@ async function sendFile(exchange: Exchange, place: Place, file: OpenFile): Promi
     await sendParts(exchange, file, ranges, headers);
   } else {
     const range = first ?? { start: 0, end: facts.size };
+    if (wantsTransferStatus(request))
+      return sendWithStatus(exchange, file, range, first !== undefined, headers);
     response.writeHead(first ? 206 : 200, {
       ...headers,
       'content-length': range.end - range.start,
@@ -100,6 +103,34 @@ async function sendFile(exchange: Exchange, place: Place, file: OpenFile): Promi
     await sendRange(response, file, range);
     await finish(response);
   }
+}
+
+/** In chunks, with a trailer that says how it went: so a failure in the middle is told without breaking the connection. */
+async function sendWithStatus(
+  { response }: Exchange,
+  file: OpenFile,
+  range: ByteRange,
+  partial: boolean,
+  headers: Headers,
+): Promise<void> {
+  const { facts } = file;
+  response.writeHead(partial ? 206 : 200, {
+    ...headers,
+    trailer: 'X-Transfer-Status',
+    'transfer-encoding': 'chunked',
+    ...(partial ? { 'content-range': contentRange(range, facts.size) } : {}),
+  });
+  let failure: string | undefined;
+  try {
+    await sendRange(response, file, range);
+    const now = await file.refresh();
+    if (now.modifiedNs !== facts.modifiedNs || now.size !== facts.size)
+      failure = 'The file was changed while it was being sent';
+  } catch (error) {
+    failure = describeError(error);
+  }
+  response.addTrailers({ 'X-Transfer-Status': printTransferStatus(failure) });
+  await finish(response);
 }
 
 /** `multipart/byteranges`; davix's vector reads depend on a part for each range. */

@@ -11,6 +11,7 @@ import { statIfThere } from '../core/upload.ts';
 import { evaluateConditions } from './conditions.ts';
 import { answer, type Exchange, type Handler, header } from './exchange.ts';
 import { requireUnlocked } from './locking.ts';
+import { isOwnAuthority } from './own-authority.ts';
 import { thirdPartyCopy } from './third-party-copy.ts';
 
 /** MOVE within the instance: 201 for a new name, 204 when something was replaced (Rucio takes only 201). */
@@ -79,7 +80,7 @@ export const copy: Handler = async (exchange) => {
   await requireUnlocked(exchange, [
     { path: destination.path, tree: existing?.kind === 'collection', membership: !existing },
   ]);
-  const shallow = header(request, 'depth') === '0';
+  const shallow = readCopyDepth(header(request, 'depth')) === 0;
   const bytes = shallow && facts.kind === 'collection' ? 0 : await door.quotas.sizeOf(source, facts);
   const claim = await door.quotas.claim(source.area, door.owner, bytes);
   const freed = existing ? await door.quotas.freed(destination, existing) : [];
@@ -170,6 +171,13 @@ function entryOfCopy({ area, path }: Place, { facts, digests }: Copied, replaced
   return { checksums: [{ area: area.name, facts, digests }], changes };
 }
 
+/** Infinity unless it says 0 (RFC 4918 section 9.8.3). @throws {WeftError} `invalid` for anything else. */
+function readCopyDepth(text = 'infinity'): 0 | 'infinity' {
+  if (text === '0') return 0;
+  if (text.toLowerCase() === 'infinity') return 'infinity';
+  throw new WeftError('invalid', 'invalid-depth', 'Depth must be 0 or infinity.');
+}
+
 /** `Overwrite` is T unless it says F (RFC 4918 section 10.6). @throws {WeftError} `invalid` for anything else. */
 export function overwrites(request: IncomingMessage): boolean {
   const text = header(request, 'overwrite')?.toUpperCase() ?? 'T';
@@ -191,12 +199,6 @@ function isLocal(door: Door, request: IncomingMessage): boolean {
   if (text === undefined || text.startsWith('/')) return true;
   if (Object.keys(request.headers).some((name) => name.startsWith('transferheader'))) return false;
   return isOwnAuthority(door, request, text);
-}
-
-function isOwnAuthority(door: Door, request: IncomingMessage, url: string): boolean {
-  const authority = /^(?:https?|davs?):\/\/([^/?#]*)/i.exec(url)?.[1]?.toLowerCase().replace(/:443$/, '');
-  const host = request.headers.host?.toLowerCase().replace(/:443$/, '');
-  return authority !== undefined && (authority === host || door.authorities.has(authority));
 }
 
 /** @throws {WeftError} `upstream`, code `other-server` (502), when the destination is not here (RFC 4918 section 9.9.4). */

@@ -110,6 +110,20 @@ export const LIVE_PROPERTIES: readonly LiveProperty[] = [
   },
   {
     namespace: OWNCLOUD,
+    name: 'id',
+    tag: 'oc:id',
+    onRequest: true,
+    print: ({ facts }) => String(facts.inode),
+  },
+  {
+    namespace: OWNCLOUD,
+    name: 'permissions',
+    tag: 'oc:permissions',
+    onRequest: true,
+    print: ({ facts }) => ownCloudPermissions(facts),
+  },
+  {
+    namespace: OWNCLOUD,
     name: 'fileid',
     tag: 'oc:fileid',
     onRequest: true,
@@ -145,6 +159,12 @@ function ownCloudChecksums(digests: Digests): string | undefined {
     digests.adler32 && `ADLER32:${digests.adler32}`,
   ].filter((text) => text !== undefined);
   return known.length > 0 ? `<oc:checksum>${known.join(' ')}</oc:checksum>` : undefined;
+}
+
+/** G read, D delete, N rename, V move, W write; of collections C add files, K add collections. The token may allow less. */
+function ownCloudPermissions({ kind, mode }: FileFacts): string | undefined {
+  const write = kind === 'file' ? 'W' : 'CK';
+  return `${mode & 0o444 ? 'G' : ''}DNV${mode & 0o222 ? write : ''}`;
 }
 
 /** Whether PROPPATCH must leave it alone: what the file system says is not for clients to set. */

@@ -10,9 +10,7 @@ import { entityTag } from './entity-tag.ts';
 import { acceptBody, answer, type Handler, header } from './exchange.ts';
 import { requireUnlocked } from './locking.ts';
 import { putRange } from './put-range.ts';
-
-/** How long a sender may be silent in the middle of a body (brief teapot 3.8). */
-const IDLE_MILLISECONDS = 120_000;
+import { watchForSilence } from './silence.ts';
 
 /** PUT of a whole file (brief teapot 2.2, 3.6). Everything is decided before the body is asked for. */
 export const put: Handler = async (exchange) => {
@@ -42,11 +40,13 @@ export const put: Handler = async (exchange) => {
   const stated = (name: string) => header(request, name);
   const expected = agreed(statedDigests(stated), statedContentDigests(stated));
   const modified = modificationTime(header(request, 'x-oc-mtime'));
+  const hint = sizeHint(header(request, 'x-expected-entity-length'));
   const stopWatching = watchForSilence(request);
   const wanted = wantedDigest(request);
   const stored = await upload(door, place, contentOf(request), {
     expected,
     ...(expectedBytes === undefined ? {} : { expectedBytes }),
+    ...(hint === undefined ? {} : { hintedBytes: hint }),
     algorithms: wanted ? [wanted.algorithm] : [],
     replace: header(request, 'if-none-match') !== '*' && mayDo(caller, 'overwrite', target.segments),
     ...(modified ? { modified } : {}),
@@ -88,20 +88,14 @@ function contentLength(length: string | undefined, transferEncoding: string | un
   throw new WeftError('invalid', 'length-required', 'A PUT needs a Content-Length or chunked transfer.');
 }
 
+/** `X-Expected-Entity-Length` of macOS, which sends in chunks: what it means to send. */
+function sizeHint(text: string | undefined): number | undefined {
+  const bytes = /^\d{1,16}$/.test(text ?? '') ? Number(text) : Number.NaN;
+  return Number.isSafeInteger(bytes) ? bytes : undefined;
+}
+
 /** `X-OC-Mtime`: seconds since the epoch. */
 function modificationTime(text: string | undefined): Date | undefined {
   if (text === undefined || !/^\d{1,11}(\.\d+)?$/.test(text)) return undefined;
   return new Date(Number(text) * 1000);
-}
-
-/** Breaks the connection when nothing comes for too long. Returns the function that ends the watch. */
-function watchForSilence(request: IncomingMessage): () => void {
-  const { socket } = request;
-  const onTimeout = () => void request.destroy(new Error('The sender has gone silent.'));
-  socket.setTimeout(IDLE_MILLISECONDS);
-  socket.on('timeout', onTimeout);
-  return () => {
-    socket.off('timeout', onTimeout);
-    socket.setTimeout(0);
-  };
 }

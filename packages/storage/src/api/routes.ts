@@ -1,12 +1,15 @@
+import type { IncomingMessage } from 'node:http';
 import { WeftError } from '@weft/kernel/errors';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type Door, doorOf } from '../core/door.ts';
 import { parseResourcePath } from '../core/resource-path.ts';
 import { ownerOf } from '../core/space/space-of.ts';
 import { registerAppPasswordRoutes } from './app-passwords.ts';
+import { allowOrigin } from './cors.ts';
 import { remove } from './delete.ts';
 import { printError } from './errors.ts';
 import type { Handler } from './exchange.ts';
+import { enter } from './fair-share.ts';
 import { get } from './get.ts';
 import { identify } from './identify.ts';
 import { lock, unlock } from './lock.ts';
@@ -17,6 +20,7 @@ import { isMethod, METHODS, type Method } from './methods.ts';
 import { mkcol } from './mkcol.ts';
 import { copy, move } from './move-copy.ts';
 import { options } from './options.ts';
+import { isOwnAuthority } from './own-authority.ts';
 import { propfind } from './propfind.ts';
 import { proppatch } from './proppatch.ts';
 import { put } from './put.ts';
@@ -75,9 +79,10 @@ export async function serve(
     const { method } = request;
     if (!isMethod(method) || (method === 'POST' && !asksForMacaroon(door, incoming)))
       throw new WeftError('conflict', 'method-not-allowed', `${method} is not offered.`);
-    if (method === 'OPTIONS') return options({ request: incoming, response });
+    allowOrigin(door.config, incoming, response);
+    if (method === 'OPTIONS') return options({ request: incoming, response }, door.config);
     const caller = await identify(door, request);
-    const target = parseResourcePath(originForm(request.rawTarget));
+    const target = parseResourcePath(originForm(door, incoming, request.rawTarget));
     if (RESERVED.has(target.segments[0] ?? '')) {
       throw new WeftError('not-found', 'not-found', 'There is nothing at this reserved path.');
     }
@@ -91,14 +96,23 @@ export async function serve(
         caller,
       });
     };
-    if (door.multiUser) await door.multiUser.as(caller, (user) => handle(doorOf(door, user)));
-    else await handle(door);
+    const leave = enter(door.config, caller);
+    try {
+      if (door.multiUser) await door.multiUser.as(caller, (user) => handle(doorOf(door, user)));
+      else await handle(door);
+    } finally {
+      leave();
+    }
   } catch (error) {
     printError(error, incoming, response, { log: request.log, basic: door.config.app_passwords });
   }
 }
 
 /** `https://host/path` as a request target means `/path` (RFC 9112 section 3.2.2). */
-function originForm(target: string): string {
-  return target.replace(/^https?:\/\/[^/?#]*/i, '') || '/';
+function originForm(door: Door, request: IncomingMessage, target: string): string {
+  const [prefix] = /^https?:\/\/[^/?#]*/i.exec(target) ?? [];
+  if (prefix === undefined) return target;
+  if (!isOwnAuthority(door, request, prefix))
+    throw new WeftError('invalid', 'other-host', 'The request names a host that is not this one.');
+  return target.slice(prefix.length) || '/';
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { WeftError } from '@weft/kernel/errors';
 import { SaxesParser } from 'saxes';
+import { watchForSilence } from './silence.ts';
 
 export interface XmlElement {
   readonly namespace: string;
@@ -27,11 +28,16 @@ export async function readBody(request: IncomingMessage, maximumBytes = MAXIMUM_
   const chunks: Buffer[] = [];
   let bytes = 0;
   const iterator = request.iterator({ destroyOnReturn: false });
-  for await (const chunk of iterator) {
-    bytes += chunk.length;
-    if (bytes > maximumBytes)
-      throw new WeftError('too-large', 'body-too-large', `The body is larger than ${maximumBytes} bytes.`);
-    chunks.push(chunk);
+  const stopWatching = watchForSilence(request);
+  try {
+    for await (const chunk of iterator) {
+      bytes += chunk.length;
+      if (bytes > maximumBytes)
+        throw new WeftError('too-large', 'body-too-large', `The body is larger than ${maximumBytes} bytes.`);
+      chunks.push(chunk);
+    }
+  } finally {
+    stopWatching();
   }
   return Buffer.concat(chunks);
 }

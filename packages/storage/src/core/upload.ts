@@ -13,6 +13,8 @@ export interface UploadOptions {
   /** What the sender says that the content sums up to; verified. */
   readonly expected?: Digests;
   readonly expectedBytes?: number;
+  /** Where no length is announced: how many bytes the sender means to send. Kept free, not verified. */
+  readonly hintedBytes?: number;
   /** Summed besides adler32. */
   readonly algorithms?: readonly Algorithm[];
   /** False: fail with `exists` when the name is taken, even by a racing upload. */
@@ -50,7 +52,8 @@ export async function upload(
   if (existing?.kind === 'collection')
     throw new WeftError('conflict', 'is-collection', 'A collection has that name.');
   const expected = options.expected ?? {};
-  const claim = await door.quotas.claim(area, door.owner, options.expectedBytes ?? 0);
+  const claimed = options.expectedBytes ?? options.hintedBytes ?? 0;
+  const claim = await door.quotas.claim(area, door.owner, claimed);
   const staged = await area.files.stage(options.expectedBytes).catch(async (error: unknown) => {
     await claim.release();
     throw error;
@@ -122,13 +125,17 @@ function withinQuota(
   source: AsyncIterable<Uint8Array>,
   { area }: Place,
   claim: Claim,
-  { expectedBytes }: UploadOptions,
+  { expectedBytes, hintedBytes = 0 }: UploadOptions,
 ): AsyncIterable<Uint8Array> {
-  return area.config.quota && expectedBytes === undefined ? claiming(source, claim) : source;
+  return area.config.quota && expectedBytes === undefined ? claiming(source, claim, hintedBytes) : source;
 }
 
-async function* claiming(source: AsyncIterable<Uint8Array>, claim: Claim): AsyncGenerator<Uint8Array> {
-  let left = 0;
+async function* claiming(
+  source: AsyncIterable<Uint8Array>,
+  claim: Claim,
+  claimed: number,
+): AsyncGenerator<Uint8Array> {
+  let left = claimed;
   for await (const chunk of source) {
     if (chunk.length > left) {
       const needed = chunk.length - left;

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { link, lstat, mkdir, opendir, realpath, rename, rm, statfs } from 'node:fs/promises';
+import { link, lstat, lutimes, mkdir, opendir, realpath, rename, rm, statfs } from 'node:fs/promises';
 import { WeftError } from '@weft/kernel/errors';
 import { plainPath, type Segments } from '../segments.ts';
 import { createSharedAnswer } from '../shared-answer.ts';
@@ -214,6 +214,14 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
         await rm(temporary, { recursive: true, force: true });
       }
     },
+
+    setModified: (path, modified) =>
+      atEntry(path, async (entry) => {
+        toFacts(await lstat(entry, { bigint: true }));
+        // Of a link that was put there meanwhile the times of the link itself.
+        await lutimes(entry, modified, modified);
+        return toFacts(await lstat(entry, { bigint: true }));
+      }),
 
     async space() {
       // Counts are in units of `bsize`; what root keeps for itself is not available.

@@ -99,6 +99,8 @@ export interface AreaFiles {
   move(from: Segments, to: Segments, options: { replace: boolean }): Promise<void>;
   /** A copy of a file or of a tree; appears at `to` in one step, with nothing when it fails. `shallow`: no children. */
   copy(from: Segments, to: Segments, options: { replace: boolean; shallow: boolean }): Promise<void>;
+  /** Sets the modification time; the content stays what it is. */
+  setModified(path: Segments, modified: Date): Promise<FileFacts>;
   space(): Promise<Space>;
   /** Removes temporary files whose makers are gone. */
   sweep(): Promise<number>;

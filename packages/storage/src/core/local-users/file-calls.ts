@@ -57,6 +57,13 @@ export type FileCall =
       readonly position: number;
     }
   | { readonly call: 'discard'; readonly staged: number }
+  | {
+      readonly call: 'setModified';
+      readonly area: string;
+      readonly path: Segments;
+      /** Milliseconds since the epoch. */
+      readonly modified: number;
+    }
   /** Whether the worker answers at all. */
   | { readonly call: 'ping' }
   | {

@@ -92,6 +92,10 @@ export function createFileService(areaOf: (name: string) => Promise<AreaFiles>):
         await (await areaOf(request.area)).copy(request.from, request.to, { replace, shallow });
         return NOTHING;
       }
+      case 'setModified': {
+        const files = await areaOf(request.area);
+        return { result: printFacts(await files.setModified(request.path, new Date(request.modified))) };
+      }
       case 'ping':
         return NOTHING;
       case 'space':

@@ -75,6 +75,8 @@ export function remoteFiles(worker: FileCaller, area: string): AreaFiles {
     copy: async (from, to, { replace, shallow }) => {
       await ask({ call: 'copy', area, from, to, replace, shallow }, results.nothing);
     },
+    setModified: (path, modified) =>
+      ask({ call: 'setModified', area, path, modified: modified.getTime() }, results.facts),
     space: () => ask({ call: 'space', area }, results.space),
     // A worker sweeps its staging folders when it starts.
     sweep: () => Promise.resolve(0),
