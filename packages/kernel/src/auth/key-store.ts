@@ -6,6 +6,7 @@ import { describeError, WeftError } from '../errors/index.ts';
 import type { GuardedFetch } from '../http/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import { invalidToken } from './compact-token.ts';
+import { askIssuer, discover, readJson } from './discovery.ts';
 import { importPublicKey } from './signature.ts';
 import type { TrustedIssuer } from './types.ts';
 
@@ -34,8 +35,6 @@ const REFRESH_AFTER = 6 * 3600_000;
 const EXPIRE_AFTER = 2 * 24 * 3600_000;
 const UNKNOWN_KEY_COOLDOWN = 60_000;
 const FAILURE_COOLDOWN = 30_000;
-const REQUEST_TIMEOUT = 5_000;
-const MAXIMUM_BODY_BYTES = 512 * 1024;
 const MINIMUM_RSA_BITS = 2048;
 
 const jwkSchema = z.looseObject({
@@ -47,7 +46,6 @@ const jwkSchema = z.looseObject({
   n: z.string().exactOptional(),
 });
 const jwksSchema = z.object({ keys: z.array(z.unknown()) });
-const discoverySchema = z.object({ issuer: z.string(), jwks_uri: z.string() });
 const savedSchema = z.object({ issuer: z.string(), fetchedAt: z.number(), keys: z.array(jwkSchema) });
 
 type PublicJwk = z.output<typeof jwkSchema>;
@@ -78,30 +76,9 @@ export function createKeyStore({ issuer, fetch, log, cacheFolder, now }: KeyStor
   let lastFailure: { at: number; error: unknown } | undefined;
   let lastUnknownKey = Number.NEGATIVE_INFINITY;
 
-  async function getJson<Schema extends z.ZodType>(url: string, schema: Schema): Promise<z.output<Schema>> {
-    requireSafeUrl(url);
-    const response = await fetch(url, {
-      headers: { accept: 'application/json' },
-      redirect: 'error',
-      timeoutMilliseconds: REQUEST_TIMEOUT,
-      maximumBytes: MAXIMUM_BODY_BYTES,
-    });
-    if (response.status !== 200)
-      throw new WeftError('upstream', 'issuer-answer', `${url} answered ${response.status}.`);
-    return schema.parse(await response.json());
-  }
-
   async function fetchKeys(): Promise<void> {
-    const base = issuer.issuer.replace(/\/$/, '');
-    const discovery = await getJson(`${base}/.well-known/openid-configuration`, discoverySchema);
-    if (discovery.issuer !== issuer.issuer && discovery.issuer !== issuer.alternative) {
-      throw new WeftError(
-        'upstream',
-        'issuer-mismatch',
-        `${base} calls itself ${JSON.stringify(discovery.issuer)}.`,
-      );
-    }
-    const { keys } = await getJson(discovery.jwks_uri, jwksSchema);
+    const { jwks_uri } = await discover(issuer, fetch);
+    const { keys } = await readJson(await askIssuer(fetch, jwks_uri), jwksSchema);
     adopt({ jwks: usableKeys(keys), fetchedAt: now(), imported: new Map() });
     await save();
   }
@@ -241,13 +218,6 @@ function usableKeys(keys: readonly unknown[]): PublicJwk[] {
     const bits = jwk.n === undefined ? 0 : Buffer.from(jwk.n, 'base64url').length * 8;
     return jwk.kty === 'RSA' && bits < MINIMUM_RSA_BITS ? [] : [jwk];
   });
-}
-
-function requireSafeUrl(url: string): void {
-  const { protocol, hostname } = new URL(url);
-  const loopback = hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
-  if (protocol === 'https:' || (protocol === 'http:' && loopback)) return;
-  throw new WeftError('upstream', 'issuer-insecure', `${url} is not https.`);
 }
 
 function isMissingFile(error: unknown): boolean {

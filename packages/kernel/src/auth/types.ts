@@ -72,6 +72,25 @@ export interface TrustedIssuer {
   readonly maximumLifetimeSeconds?: number;
   /** Accept `https://wlcg.cern.ch/jwt/v1/any`. Default false. */
   readonly allowWildcardAudience?: boolean;
+  /** What it writes into `aud` instead of the service's own address (Keycloak: `account`); taken besides that. */
+  readonly audiences?: readonly string[];
+  /** Default true. False takes tokens whatever `aud` says: only for issuers that cannot say whom a token is for. */
+  readonly requireAudience?: boolean;
+  /** Ask for groups and other claims about people that are not in the token itself, where it has the scope `openid`. */
+  readonly userinfo?: boolean;
+  /** Ask the issuer about tokens that are no JWTs (RFC 7662). */
+  readonly introspection?: IntrospectionClient;
+}
+
+/** As whom we ask an issuer about opaque tokens. */
+export interface IntrospectionClient {
+  readonly clientId: string;
+  readonly clientSecret: Secret;
+  /**
+   * What all opaque tokens of this issuer begin with (`ya29.`). Needed when several issuers are asked: a token is shown
+   * to one of them, never to one after the other.
+   */
+  readonly tokenPrefix?: string;
 }
 
 export interface TokenRequest {

@@ -21,6 +21,7 @@ import {
 import { createLogger, createMetrics, type Logger, type Metrics, startTracing } from '../telemetry/index.ts';
 import { connectionsOf, reachDatabase } from './database-target.ts';
 import type { Settings } from './settings.ts';
+import { trustedIssuersOf } from './trusted-issuers.ts';
 
 /** What the components of one process share. */
 export interface ProcessBase {
@@ -86,15 +87,7 @@ export async function openProcess(
     closers.push(() => revocations.close());
     const verifier = createTokenVerifier({
       revocations,
-      issuers: settings.issuers.map((issuer) => ({
-        issuer: issuer.issuer,
-        allowWildcardAudience: issuer.allow_wildcard_audience,
-        ...(issuer.alternative === undefined ? {} : { alternative: issuer.alternative }),
-        ...(issuer.algorithms === undefined ? {} : { algorithms: issuer.algorithms }),
-        ...(issuer.maximum_lifetime_seconds === undefined
-          ? {}
-          : { maximumLifetimeSeconds: issuer.maximum_lifetime_seconds }),
-      })),
+      issuers: trustedIssuersOf(settings),
       fetch,
       log,
       // The last good keys survive a restart, so that an issuer that is down then delays nothing.

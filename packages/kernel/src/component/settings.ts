@@ -2,6 +2,18 @@ import { z } from 'zod';
 import { baseUrlSchema, secretSchema } from '../config/index.ts';
 import { subscriptionSchema } from '../events/index.ts';
 
+/** An opaque token is shown to one issuer, so it must be clear to which. */
+function tellApart(
+  issuers: readonly { introspection?: { token_prefix?: string | undefined } | undefined }[],
+) {
+  const prefixes = issuers.flatMap(({ introspection }) =>
+    introspection === undefined ? [] : [introspection.token_prefix ?? ''],
+  );
+  return prefixes.every((one, index) =>
+    prefixes.every((other, otherIndex) => index === otherIndex || !other.startsWith(one)),
+  );
+}
+
 const certificateGrantSchema = z
   .strictObject({
     subject: z
@@ -63,9 +75,43 @@ export const settingsSchema = z.object({
         algorithms: z.array(z.string()).optional(),
         maximum_lifetime_seconds: z.int().positive().optional(),
         allow_wildcard_audience: z.boolean().default(false),
+        audiences: z
+          .array(z.string().min(1))
+          .default([])
+          .describe(
+            'What it writes into `aud` instead of our address (Keycloak: account); taken besides that',
+          ),
+        require_audience: z
+          .boolean()
+          .default(true)
+          .describe(
+            'False takes its tokens whatever `aud` says: only where it cannot say whom a token is for',
+          ),
+        userinfo: z
+          .boolean()
+          .default(false)
+          .describe('Ask it for groups and entitlements that are not in the token (EGI Check-in, IAM)'),
+        introspection: z
+          .strictObject({
+            client_id: z.string().min(1),
+            secret_file: z.string().describe('File that holds the secret alone'),
+            token_prefix: z
+              .string()
+              .min(1)
+              .optional()
+              .describe(
+                'What all its opaque tokens begin with; needed when several issuers have introspection',
+              ),
+          })
+          .optional()
+          .describe('Ask it about tokens that are no JWTs (RFC 7662)'),
       }),
     )
     .default([])
+    .refine(
+      tellApart,
+      'several issuers have introspection: give each a token_prefix, none the beginning of another',
+    )
     .describe('OpenID providers whose access tokens are accepted'),
   credentials: z
     .record(
