@@ -11,18 +11,9 @@ import { textOf } from './chromium.ts';
 export async function linkInEmbeddedDefault(suite: Suite, chromium: Chromium): Promise<void> {
   const { endpoints } = suite.instance;
   await suite.check('in the embedded default alice links her accounts between both issuers', async () => {
-    const alice = await chromium.someone({ phone: true });
-    const page = await alice.newPage();
-    await page.goto(endpoints.identity);
-    await page.getByRole('link', { name: 'cloud' }).click();
-    await page.getByRole('button', { name: /^Sign in/ }).click();
-    await signIn(suite, page, 'alice01');
-    expectMatch(await textOf(page), /account alice01 at cloud/, 'who she is');
-    await page.getByRole('button', { name: /^Link the/ }).click();
-    await signIn(suite, page, 'alice');
-    await page.getByRole('button', { name: 'Link', exact: true }).click();
+    const page = await linkAtCloud(suite, chromium);
     expectMatch(await textOf(page), /Linked\./, 'list');
-    await alice.close();
+    await page.context().close();
   });
   await suite.check('and a service of the site knows whose token it is', async () => {
     const { sub, iss } = claimsOf(await suite.instance.token());
@@ -38,6 +29,21 @@ export async function linkInEmbeddedDefault(suite: Suite, chromium: Chromium): P
     ]);
     expectEqual(JSON.parse(stdout).internal.username, 'alice01', 'local account');
   });
+}
+
+/** alice signs in at the site `cloud` and links her community account; gives the page that tells her so. */
+export async function linkAtCloud(suite: Suite, chromium: Chromium): Promise<Page> {
+  const alice = await chromium.someone({ phone: true });
+  const page = await alice.newPage();
+  await page.goto(suite.instance.endpoints.identity);
+  await page.getByRole('link', { name: 'cloud' }).click();
+  await page.getByRole('button', { name: /^Sign in/ }).click();
+  await signIn(suite, page, 'alice01');
+  expectMatch(await textOf(page), /account alice01 at cloud/, 'who she is');
+  await page.getByRole('button', { name: /^Link the/ }).click();
+  await signIn(suite, page, 'alice');
+  await page.getByRole('button', { name: 'Link', exact: true }).click();
+  return page;
 }
 
 async function signIn({ instance }: Suite, page: Page, user: string): Promise<void> {

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Suite } from '../harness/peer.ts';
 import { createPerson } from '../harness/person.ts';
@@ -46,12 +46,12 @@ export async function startLinkingService(
   secret: string,
 ): Promise<Running> {
   const { certificate, key } = tlsOf(suite);
-  const folder = path.join(suite.folder, 'service');
+  const folder = mkdtempSync(path.join(suite.folder, 'service-'));
   // PostgreSQL has an account of its own, which must be able to pass.
   chmodSync(suite.folder, 0o711);
-  mkdirSync(folder, { mode: 0o711 });
+  chmodSync(folder, 0o711);
   const file = (name: string, content: string | Uint8Array) => {
-    const at = path.join(suite.folder, name);
+    const at = path.join(folder, name);
     writeFileSync(at, content, { mode: 0o600 });
     return at;
   };
@@ -104,23 +104,28 @@ export async function startLinkingService(
       },
     }),
   );
-  const visitor = createPerson({ ca: readFileSync(suite.instance.endpoints.ca), origins: [] });
-  return startUntil(
-    path.join(ROOT, 'weft'),
-    ['serve', 'identity', '--config', configuration],
-    '',
-    async () => {
-      const seen = await visitor.get(`${addresses.linking}/.weft/ready`).catch(() => undefined);
-      return seen?.status === 200;
-    },
-  );
+  return serve(suite, 'identity', configuration, addresses.linking);
 }
 
-function tlsOf({ instance }: Suite) {
+export function tlsOf({ instance }: Suite) {
   return {
     certificate: path.join(instance.data, 'pki', 'server.pem'),
     key: path.join(instance.data, 'pki', 'server.key'),
   };
+}
+
+/** `weft serve`, until it answers at `url`. */
+export function serve(suite: Suite, component: string, configuration: string, url: string): Promise<Running> {
+  const visitor = createPerson({ ca: readFileSync(suite.instance.endpoints.ca), origins: [] });
+  return startUntil(
+    path.join(ROOT, 'weft'),
+    ['serve', component, '--config', configuration],
+    '',
+    async () => {
+      const seen = await visitor.get(`${url}/.weft/ready`).catch(() => undefined);
+      return seen?.status === 200;
+    },
+  );
 }
 
 /** Starts a program and waits until `ready` says so. */

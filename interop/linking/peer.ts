@@ -13,6 +13,7 @@ import {
   startLinkingService,
   startProviders,
 } from './linking-service.ts';
+import { storageKnowsLinks } from './site-storage.ts';
 
 /** A subject with everything that has broken somebody's URLs. */
 const ODD_SUBJECT = 'ab12+c/d e%25:f@community.example';
@@ -47,6 +48,7 @@ const peer: Peer = {
   async full(suite) {
     await withService(suite, async (site) => {
       await suite.check('a confirmation that came too late links nothing', () => lateConfirmation(site));
+      await storageKnowsLinks(suite, site.chromium);
     });
   },
 };

@@ -226,6 +226,7 @@ function storageSection({ endpoints, folder, ports }: Surroundings) {
       site: site.name,
       listen: listen(ports.storage(site.index), site.host),
       url: endpoints.sites[site.name]?.storage,
+      identity: { url: endpoints.identity },
       areas: [{ name: 'default', path: '/', root: folder.site(site.name, 'storage') }],
     })),
   };
