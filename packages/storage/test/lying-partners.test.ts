@@ -12,8 +12,9 @@ const LARGE = randomBytes(24 * 1024 * 1024);
 
 let site: TestSite;
 let door: TestDoor;
-/** Gives up soon: for partners that only time can tell. */
+/** Give up soon, in the middle and at the beginning: for partners that only time can tell. */
 let hasty: TestDoor;
+let rash: TestDoor;
 let partner: DrunkServer;
 let names = 0;
 
@@ -21,14 +22,18 @@ beforeAll(async () => {
   site = await startTestSite();
   partner = await startDrunkServer(site);
   const third_party_copy = { marker_seconds: 0.1, retry_seconds: 0.01, maximum_unknown_bytes: 1_000_000 };
-  const limits = {
-    first_byte_seconds: 1.5,
-    idle_seconds: 1.5,
-    slow_seconds: 2,
-    minimum_bytes_per_second: 1000,
-  };
   door = await site.startDoor('hpc', { third_party_copy });
-  hasty = await site.startDoor('cloud', { third_party_copy: { ...third_party_copy, ...limits } });
+  hasty = await site.startDoor('cloud', {
+    third_party_copy: {
+      ...third_party_copy,
+      idle_seconds: 1.5,
+      slow_seconds: 2,
+      minimum_bytes_per_second: 1000,
+    },
+  });
+  rash = await site.startDoor('observatory', {
+    third_party_copy: { ...third_party_copy, first_byte_seconds: 1 },
+  });
   for (const one of [door, hasty]) {
     await one.call('PUT', '/f', { body: CONTENT });
     await one.call('PUT', '/large', { body: LARGE });
@@ -270,15 +275,6 @@ const SOURCES: readonly [string, Behaviour, RegExp][] = [
 ];
 
 const SILENT_SOURCES: readonly [string, Behaviour, RegExp][] = [
-  ['never answers', () => undefined, /^502 The other side has sent or taken nothing/],
-  [
-    'sends its headers one by one for ever',
-    (request) => {
-      sendRaw(request, 'HTTP/1.1 200 OK\r\n');
-      drip(request, 100, () => sendRaw(request, 'X-Wait: x\r\n'));
-    },
-    /^502 The other side has sent or taken nothing/,
-  ],
   [
     'goes silent in the middle',
     (_, response) => void response.writeHead(200, { 'content-length': 1_000_000 }).write(CONTENT),
@@ -294,6 +290,18 @@ const SILENT_SOURCES: readonly [string, Behaviour, RegExp][] = [
   ],
 ];
 
+const DEAF_SOURCES: typeof SILENT_SOURCES = [
+  ['never answers', () => undefined, /^502 The other side has sent or taken nothing/],
+  [
+    'sends its headers one by one for ever',
+    (request) => {
+      sendRaw(request, 'HTTP/1.1 200 OK\r\n');
+      drip(request, 100, () => sendRaw(request, 'X-Wait: x\r\n'));
+    },
+    /^502 The other side has sent or taken nothing/,
+  ],
+];
+
 describe.concurrent('a source that', () => {
   it.each(SOURCES)('%s yields its failure and no file', async (_, behaviour, told) => {
     const { outcome, content } = await pull(partner.at(behaviour));
@@ -303,6 +311,12 @@ describe.concurrent('a source that', () => {
 
   it.each(SILENT_SOURCES)('%s yields its failure and no file', async (_, behaviour, told) => {
     const { outcome, content } = await pull(partner.at(behaviour), {}, hasty);
+    expect(outcome).toMatch(told);
+    expect(content).toBeUndefined();
+  });
+
+  it.each(DEAF_SOURCES)('%s yields its failure and no file', async (_, behaviour, told) => {
+    const { outcome, content } = await pull(partner.at(behaviour), {}, rash);
     expect(outcome).toMatch(told);
     expect(content).toBeUndefined();
   });
@@ -602,5 +616,5 @@ describe.concurrent('a target that', () => {
 });
 
 it('leaves nothing unfinished behind', () => {
-  expect([...unfinished(door.root), ...unfinished(hasty.root)]).toEqual([]);
+  expect([door, hasty, rash].flatMap(({ root }) => unfinished(root))).toEqual([]);
 });

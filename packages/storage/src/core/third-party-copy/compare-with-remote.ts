@@ -1,15 +1,9 @@
 import { WeftError } from '@weft/kernel/errors';
 import { ALGORITHMS, type Algorithm, type Digests, findMismatch } from '../checksums/digests.ts';
-import { statedDigests } from '../checksums/stated-digests.ts';
-import type { Answer, Partner } from './partner.ts';
+import { askWithDigest } from './ask-with-digest.ts';
+import type { Partner } from './partner.ts';
 import { describeRequest } from './remote-file.ts';
 import { remoteRefusal } from './remote-refusal.ts';
-
-/** Every dialect in which a partner may tell a checksum (RFC 3230, RFC 9530; brief teapot 2.5). */
-export const WANT_DIGEST = {
-  'want-digest': 'adler32,md5;q=0.5,crc32c;q=0.4',
-  'want-repr-digest': 'adler=4,md5=2',
-};
 
 export interface Comparison {
   readonly sizeBytes: number;
@@ -22,10 +16,6 @@ export interface Comparison {
   readonly requireChecksum: boolean;
 }
 
-export function digestsOf(answer: Answer): Digests {
-  return statedDigests(answer.header);
-}
-
 export function hasCommon(one: Digests, other: Digests): boolean {
   return ALGORITHMS.some((algorithm) => one[algorithm] !== undefined && other[algorithm] !== undefined);
 }
@@ -35,7 +25,7 @@ export function hasCommon(one: Digests, other: Digests): boolean {
  * @throws {WeftError} `upstream`: they differ, or there is no checksum and one is required.
  */
 export async function compareWithRemote(partner: Partner, here: Comparison): Promise<void> {
-  const answer = await partner.ask({ method: 'HEAD', headers: WANT_DIGEST });
+  const answer = await askWithDigest(partner, 'HEAD');
   if (answer.status < 200 || answer.status > 299) {
     const missing = answer.status === 404 || answer.status === 410;
     if (here.requireChecksum || (here.mustExist && missing)) throw await remoteRefusal('HEAD', answer);
@@ -52,7 +42,7 @@ export async function compareWithRemote(partner: Partner, here: Comparison): Pro
       `${describeRequest('HEAD', url)} says ${length} bytes, here are ${here.sizeBytes}`,
     );
   }
-  const stated = digestsOf(answer);
+  const stated = answer.digests();
   let { digests } = here;
   const [told] = ALGORITHMS.filter((algorithm) => stated[algorithm] !== undefined);
   if (!hasCommon(stated, digests) && told !== undefined && here.compute) {

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WeftError } from '@weft/kernel/errors';
 import type { Digests } from '../checksums/digests.ts';
-import { digestsOf, WANT_DIGEST } from './compare-with-remote.ts';
+import type { DigestedAnswer } from './ask-with-digest.ts';
+import { askWithDigest } from './ask-with-digest.ts';
 import type { Answer, Partner } from './partner.ts';
 import { describeRequest } from './remote-file.ts';
 import { remoteRefusal } from './remote-refusal.ts';
@@ -32,7 +33,7 @@ const MAXIMUM_OPENINGS = 3;
 export async function openSource(partner: Partner, retries: Retries): Promise<OpenSource> {
   for (let failures = 0; ; failures++) {
     try {
-      const answer = await partner.ask({ method: 'GET', headers: WANT_DIGEST });
+      const answer = await askWithDigest(partner, 'GET');
       if (answer.status === 200) return sourceOf(answer);
       throw await remoteRefusal('GET', answer);
     } catch (error) {
@@ -42,7 +43,7 @@ export async function openSource(partner: Partner, retries: Retries): Promise<Op
   }
 }
 
-function sourceOf(answer: Answer): OpenSource {
+function sourceOf(answer: DigestedAnswer): OpenSource {
   const { url, body, header } = answer;
   const encoding = header('content-encoding');
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
@@ -60,7 +61,7 @@ function sourceOf(answer: Answer): OpenSource {
       url,
       body,
       length: length === undefined ? undefined : Number(length),
-      digests: digestsOf(answer),
+      digests: answer.digests(),
       etag: etag !== undefined && /^"[^"]*"$/.test(etag) ? etag : undefined,
       ranges: header('accept-ranges')?.toLowerCase() !== 'none',
     };
