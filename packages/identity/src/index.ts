@@ -15,6 +15,7 @@ import { registerMyLinks } from './api/my-links.ts';
 import { registerRegistration } from './api/registration.ts';
 import { registerSignIn } from './api/sign-in.ts';
 import { registerSigningKeys } from './api/signing-keys.ts';
+import { createSiteLookUps } from './api/site-reader.ts';
 import { registerSuspension } from './api/suspension.ts';
 import { registerToken } from './api/token.ts';
 import { registerTokenInspection } from './api/token-inspection.ts';
@@ -94,7 +95,8 @@ function listeners(context: ComponentContext<IdentityConfig>): ListenerDefinitio
       },
       routes(app) {
         const providers = createSiteProviders(alise, context.fetch);
-        const options = { database, wakeUps, verifier, url: alise.url, config: alise };
+        const lookUps = createSiteLookUps(database);
+        const options = { database, wakeUps, verifier, url: alise.url, config: alise, lookUps };
         registerAliseV1(app, options);
         registerAliseV2(app, options);
         registerAliseAdministration(app, options);

@@ -6,7 +6,6 @@ import { KEY_SCOPES } from '../config.ts';
 import {
   type ApiKey,
   addApiKey,
-  findApiKey,
   listApiKeys,
   type NewApiKey,
   newApiKey,
@@ -44,7 +43,7 @@ export function registerAliseApiKeys(
   options: AliseOptions,
   { providers, developmentProfile }: { providers: SiteProviders; developmentProfile: boolean },
 ): void {
-  const { database, verifier, url } = options;
+  const { database, verifier, url, lookUps } = options;
   const sql = database.withTables<IdentityTables>();
   const guesses = createFailureLimit(30, HOUR / 12);
   const made = createFailureLimit(20, HOUR);
@@ -91,7 +90,7 @@ export function registerAliseApiKeys(
     async (request, reply) => {
       const { site, apikey } = request.params;
       if (guesses.isBlocked(request.ip)) throw tooMany();
-      const valid = (await findApiKey(sql, site, apikey, request.ip)) !== undefined;
+      const valid = (await lookUps.apiKey({ site, key: apikey, address: request.ip })) !== undefined;
       if (!valid) guesses.failed(request.ip);
       return reply.headers(PRIVATE).send({ apikey: valid });
     },

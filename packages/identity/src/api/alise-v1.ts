@@ -2,13 +2,7 @@ import { authenticate, readBearer } from '@weft/kernel/auth';
 import { WeftError } from '@weft/kernel/errors';
 import { type ErrorPrinter, printProblem, toHttpFailure } from '@weft/kernel/http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import {
-  type AccountMapping,
-  findMapping,
-  findProviders,
-  type LinkedIdentity,
-  siteExists,
-} from '../core/mappings.ts';
+import { type AccountMapping, findProviders, type LinkedIdentity, siteExists } from '../core/mappings.ts';
 import type { IdentityTables } from '../db/schema.ts';
 import { printLinkingError } from './linking.ts';
 import { type AliseOptions, createLookUpAudit, requireSiteReader } from './site-reader.ts';
@@ -25,7 +19,7 @@ interface SiteParams {
  * `alise.mapping:<site>`, which the original does not know.
  */
 export function registerAliseV1(app: FastifyInstance, options: AliseOptions): void {
-  const { database, verifier, url } = options;
+  const { database, verifier, url, lookUps } = options;
   const sql = database.withTables<IdentityTables>();
   const audit = createLookUpAudit(options);
 
@@ -39,7 +33,7 @@ export function registerAliseV1(app: FastifyInstance, options: AliseOptions): vo
         subjects: subjectSpellings(sub, lastSegment(request.rawTarget)),
         includeInternal: false,
       };
-      const mapping = await findMapping(sql, site, query);
+      const mapping = await lookUps.mapping({ site, ...query });
       await audit(request, site, caller, [{ object: `${sub} at ${iss}`, found: mapping !== undefined }]);
       return reply.headers(PRIVATE).send(print(requireMapping(mapping)));
     },
@@ -61,7 +55,7 @@ export function registerAliseV1(app: FastifyInstance, options: AliseOptions): vo
         ),
         includeInternal: true,
       };
-      const mapping = await findMapping(sql, site, query);
+      const mapping = await lookUps.mapping({ site, ...query });
       await audit(request, site, caller, [{ object: identity, found: mapping !== undefined }]);
       return reply.headers(PRIVATE).send(print(requireMapping(mapping)));
     },
@@ -74,7 +68,7 @@ export function registerAliseV1(app: FastifyInstance, options: AliseOptions): vo
       if (!(await siteExists(sql, site))) throw new WeftError('not-found', 'not-found', 'Invalid site name');
       const { issuer, subject } = await authenticate(request, verifier, [url]);
       const query = { issuers: [issuer], subjects: [subject], includeInternal: true };
-      return reply.headers(PRIVATE).send(print(requireMapping(await findMapping(sql, site, query))));
+      return reply.headers(PRIVATE).send(print(requireMapping(await lookUps.mapping({ site, ...query }))));
     } catch (error) {
       if (!(error instanceof WeftError) || error.status >= 500) throw error;
       const text = error.code === 'not-mapped' ? 'No IDs linked' : error.message;

@@ -3,8 +3,10 @@ import type { Database, WakeUps } from '@weft/kernel/database';
 import { WeftError } from '@weft/kernel/errors';
 import type { FastifyRequest } from 'fastify';
 import type { AliseConfig } from '../config.ts';
-import { findApiKey, type KeyScope } from '../core/api-keys.ts';
+import { answerTogether } from '../core/answer-together.ts';
+import { findApiKeys, type KeyScope, type KnownApiKey, type PresentedApiKey } from '../core/api-keys.ts';
 import { type AuditLog, createAuditLog } from '../core/audit.ts';
+import { type AccountMapping, findMappings, type SiteIdentityQuery } from '../core/mappings.ts';
 import type { IdentityTables } from '../db/schema.ts';
 import { originOf } from './oauth-dialect.ts';
 
@@ -15,6 +17,21 @@ export interface AliseOptions {
   /** The audience of service tokens. */
   url: string;
   config: AliseConfig;
+  /** What every request of a service asks; those of one moment are answered together. */
+  lookUps: SiteLookUps;
+}
+
+export interface SiteLookUps {
+  apiKey(presented: PresentedApiKey): Promise<KnownApiKey | undefined>;
+  mapping(query: SiteIdentityQuery): Promise<AccountMapping | undefined>;
+}
+
+export function createSiteLookUps(database: Database): SiteLookUps {
+  const sql = database.withTables<IdentityTables>();
+  return {
+    apiKey: answerTogether((presented: readonly PresentedApiKey[]) => findApiKeys(sql, presented)),
+    mapping: answerTogether((queries: readonly SiteIdentityQuery[]) => findMappings(sql, queries)),
+  };
 }
 
 /** A service or a person that may read or administer a site. */
@@ -58,16 +75,13 @@ export async function requireSiteAdministrator(
 }
 
 async function callerWith(
-  { database, verifier, url }: AliseOptions,
+  { lookUps, verifier, url }: AliseOptions,
   request: FastifyRequest,
   site: string,
   scope: KeyScope,
 ): Promise<SiteCaller | undefined> {
   const key = presentedKey(request);
-  const known =
-    key === undefined
-      ? undefined
-      : await findApiKey(database.withTables<IdentityTables>(), site, key, request.ip);
+  const known = key === undefined ? undefined : await lookUps.apiKey({ site, key, address: request.ip });
   if (known?.scopes.includes(scope)) return { name: `key ${known.name}`, expiresAt: undefined };
   // Keys have no dots, tokens have two.
   if (key === undefined || key.includes('.')) {

@@ -4,6 +4,7 @@ import type { Sql, Tx } from '@weft/kernel/database';
 import { sql } from 'kysely';
 import type { KEY_SCOPES } from '../config.ts';
 import type { IdentityTables } from '../db/schema.ts';
+import { isStorable } from './answer-together.ts';
 import { hashSecret } from './hashes.ts';
 
 /** What a key is for: reading mappings, or administering the site as well. */
@@ -72,26 +73,42 @@ export async function revokeApiKey(tx: Tx<IdentityTables>, site: string, id: str
   return rows.length > 0;
 }
 
-/** A live API key of this site, or `undefined`. The key of another site, or from elsewhere, is as good as none. */
-export async function findApiKey(
+/** A key that somebody presents. */
+export interface PresentedApiKey {
+  readonly site: string;
+  readonly key: string;
+  readonly address: string;
+}
+
+export type KnownApiKey = Pick<ApiKey, 'name' | 'scopes'>;
+
+/** The live API keys of sites, or `undefined`. The key of another site, or from elsewhere, is as good as none. */
+export async function findApiKeys(
   database: Sql<IdentityTables>,
-  site: string,
-  key: string,
-  address: string,
-): Promise<Pick<ApiKey, 'name' | 'scopes'> | undefined> {
+  presented: readonly PresentedApiKey[],
+): Promise<(KnownApiKey | undefined)[]> {
+  const asked = presented.map(({ site, key, address }, position) => ({
+    position,
+    site: isStorable(site) ? site : '',
+    hash: hashSecret(key).toString('hex'),
+    address: plainAddress(address),
+  }));
   // Remembering the use of a key must not cost a write on every look-up: once a minute will do.
-  const { rows } = await sql<Pick<ApiKey, 'name' | 'scopes'>>`
+  const { rows } = await sql<KnownApiKey & { position: number }>`
     with found as (
-      select id, name, scopes, last_used_at from identity.api_keys
-       where hash = ${hashSecret(key)} and site = ${site}
-         and revoked_at is null and (expires_at is null or expires_at > now())
-         and (allowed_addresses = '{}' or ${plainAddress(address)}::inet <<= any(allowed_addresses))
+      select asked.position, keys.id, keys.name, keys.scopes, keys.last_used_at
+        from jsonb_to_recordset(${JSON.stringify(asked)}::jsonb)
+          as asked (position int, site text, hash text, address inet)
+        join identity.api_keys keys on keys.hash = decode(asked.hash, 'hex') and keys.site = asked.site
+       where keys.revoked_at is null and (keys.expires_at is null or keys.expires_at > now())
+         and (keys.allowed_addresses = '{}' or asked.address <<= any(keys.allowed_addresses))
     ), touched as (
       update identity.api_keys set last_used_at = now()
        where id in (select id from found where last_used_at is null or last_used_at < now() - interval '1 minute')
     )
-    select name, scopes from found`.execute(database);
-  return rows[0];
+    select position, name, scopes from found`.execute(database);
+  const found = new Map(rows.map(({ position, ...key }) => [position, key]));
+  return presented.map((_, position) => found.get(position));
 }
 
 /** `::ffff:192.0.2.1` is 192.0.2.1; what is no address (a Unix socket's peer) is inside no network. */

@@ -1,6 +1,7 @@
 import type { Sql } from '@weft/kernel/database';
 import { sql } from 'kysely';
 import type { IdentityTables } from '../db/schema.ts';
+import { isStorable } from './answer-together.ts';
 
 export interface LinkedIdentity {
   readonly subject: string;
@@ -25,6 +26,7 @@ export interface IdentityQuery {
 }
 
 interface Row {
+  position: number;
   username: string;
   kind: 'internal' | 'external';
   subject: string;
@@ -33,40 +35,55 @@ interface Row {
   last_seen: Date;
 }
 
+export interface SiteIdentityQuery extends IdentityQuery {
+  readonly site: string;
+}
+
 /**
  * The active account behind a federated identity at a site, with all its active links; `undefined` when there is none, or
- * it is suspended, unlinked or expired. One statement: the look-up is on the path of every storage request.
+ * it is suspended, unlinked or expired. The look-up is on the path of every storage request: one statement for all who ask
+ * at the same time.
  */
-export async function findMapping(
+export async function findMappings(
   database: Sql<IdentityTables>,
-  site: string,
-  query: IdentityQuery,
-): Promise<AccountMapping | undefined> {
+  queries: readonly SiteIdentityQuery[],
+): Promise<(AccountMapping | undefined)[]> {
+  const asked = queries.map(({ site, issuers, subjects, includeInternal }, position) => ({
+    position,
+    site: isStorable(site) ? site : '',
+    issuers: issuers.filter(isStorable),
+    subjects: subjects.filter(isStorable),
+    internal: includeInternal,
+  }));
   const { rows } = await sql<Row>`
-    with named as (
-      select link.account_id
-        from identity.issuers issuer
-        join identity.identities person on person.issuer_id = issuer.id
-        join identity.links link on link.identity_id = person.id
-       where (issuer.url = any(${query.issuers}::text[]) or issuer.hashes && ${query.issuers}::text[])
-         and person.subject = any(${query.subjects}::text[])
-         and link.site = ${site}
-         and link.state = 'active'
-         and (link.expires_at is null or link.expires_at > now())
-         and (link.kind = 'external' or ${query.includeInternal})
-       order by issuer.url = any(${query.issuers}::text[]) desc, array_position(${query.subjects}::text[], person.subject)
-       limit 1
+    with asked as materialized (
+      select * from jsonb_to_recordset(${JSON.stringify(asked)}::jsonb)
+        as asked (position int, site text, issuers text[], subjects text[], internal boolean)
     )
-    select account.username, link.kind, person.subject, issuer.url as issuer, person.last_seen,
+    select asked.position, account.username, link.kind, person.subject, issuer.url as issuer, person.last_seen,
            coalesce(person.display_name, account.display_name) as display_name
-      from named
+      from asked
+     cross join lateral (
+        select link.account_id
+          from identity.issuers issuer
+          join identity.identities person on person.issuer_id = issuer.id
+          join identity.links link on link.identity_id = person.id
+         where (issuer.url = any(asked.issuers) or issuer.hashes && asked.issuers)
+           and person.subject = any(asked.subjects)
+           and link.site = asked.site
+           and link.state = 'active'
+           and (link.expires_at is null or link.expires_at > now())
+           and (link.kind = 'external' or asked.internal)
+         order by issuer.url = any(asked.issuers) desc, array_position(asked.subjects, person.subject)
+         limit 1) named
       join identity.local_accounts account on account.id = named.account_id and account.state = 'active'
       join identity.links link on link.account_id = account.id and link.state = 'active'
        and (link.expires_at is null or link.expires_at > now())
       join identity.identities person on person.id = link.identity_id
       join identity.issuers issuer on issuer.id = person.issuer_id
-     order by link.created_at, link.id`.execute(database);
-  return mappingOf(rows);
+     order by asked.position, link.created_at, link.id`.execute(database);
+  const found = Map.groupBy(rows, ({ position }) => position);
+  return queries.map((_, position) => mappingOf(found.get(position) ?? []));
 }
 
 function mappingOf(rows: readonly Row[]): AccountMapping | undefined {
