@@ -211,10 +211,18 @@ export function createProgram(): Command {
   program
     .command('doctor')
     .description('look at this machine, and say how to mend what is missing')
+    .addArgument(new Argument('[component]', 'the self-test of a component').choices(['storage']))
     .addOption(data())
     .addOption(portBase())
+    .option('--config <file>', 'storage: a weft.yaml; default: that of the instance')
+    .option('--site <name>', 'storage: only this instance')
+    .option('--account <name>', 'storage: try a worker as this local user')
     .addOption(json())
-    .action(async (options) => (await import('./commands/doctor.ts')).doctor(options));
+    .action(async (component, options) => {
+      if (component === 'storage')
+        await (await import('./commands/doctor-storage.ts')).doctorStorage(options);
+      else await (await import('./commands/doctor.ts')).doctor(options);
+    });
 
   const configuration = program
     .command('config')

@@ -12,6 +12,7 @@ import { type Door, openDoor } from './core/door.ts';
 import { operateTape } from './daemons/operate-tape.ts';
 
 export { type StorageConfig, storageConfig, storageSection } from './config.ts';
+export { examineStorage } from './core/self-test/examine-storage.ts';
 
 /** WebDAV and HTTP third-party copy on storage that a site already has. One process serves one instance. */
 export const storage = defineComponent({

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { WeftError } from '@weft/kernel/errors';
+import { createTurns } from './turns.ts';
 
 const run = promisify(execFile);
 
@@ -23,17 +24,21 @@ export interface AccountRules {
 }
 
 const CACHE_MILLISECONDS = 5 * 60 * 1000;
+/** Programs that ask the name service at once. */
+const MAXIMUM_LOOK_UPS = 8;
+const TURN_MILLISECONDS = 30_000;
 /** What `useradd` accepts; keeps options and separators out of `getent` and templates. */
 const ACCOUNT_NAME = /^[a-z_][a-z0-9_.-]{0,31}$/i;
 
 /** Looks accounts up as the site does (files, LDAP, SSSD), and refuses those that must not be served. */
 export function createAccounts(rules: AccountRules): { find(name: string): Promise<Account> } {
   const known = new Map<string, { until: number; account: Promise<Account> }>();
+  const turns = createTurns(MAXIMUM_LOOK_UPS, TURN_MILLISECONDS);
   return {
     find(name) {
       const cached = known.get(name);
       if (cached && cached.until > Date.now()) return cached.account;
-      const account = lookUp(name, rules);
+      const account = turns.take(() => lookUp(name, rules));
       known.set(name, { until: Date.now() + CACHE_MILLISECONDS, account });
       account.catch(() => known.delete(name));
       return account;

@@ -146,11 +146,14 @@ function chain(context: ComponentContext<StorageConfig>, rules: MultiUserConfig)
   );
 }
 
+/** What account linking is asked with. */
+export type AliseContext = Pick<ComponentContext<StorageConfig>, 'config' | 'tokens' | 'fetch'>;
+
 type MethodConfig = MultiUserConfig['mapping'][number];
 
 /** Where account linking is asked, about which site, with what. */
-function aliseOf(
-  { config, tokens }: ComponentContext<StorageConfig>,
+export function aliseOf(
+  { config, tokens }: AliseContext,
   method: Extract<MethodConfig, { method: 'alise' }>,
 ) {
   const site = method.site ?? config.site;
