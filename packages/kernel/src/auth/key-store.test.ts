@@ -79,6 +79,19 @@ describe('the keys of an issuer', () => {
     await expect(newVerifier().verify(await token(), { audiences })).resolves.toBeDefined();
   });
 
+  it('that were kept serve at once while an issuer never answers', async () => {
+    const cacheFolder = await mkdtemp(join(tmpdir(), 'weft-keys-'));
+    const { state, verifier, newVerifier, token } = await setUp({ cacheFolder });
+    await verifier.verify(await token(), { audiences });
+    await expect.poll(async () => (await import('node:fs/promises')).readdir(cacheFolder)).toHaveLength(1);
+    // Old enough for a refresh, which is begun and waits for ever.
+    state.elapsed = 7 * HOUR;
+    const before = state.requests;
+    state.serve = () => new Promise(() => undefined);
+    await expect(newVerifier().verify(await token(), { audiences })).resolves.toBeDefined();
+    expect(state.requests).toBe(before + 1);
+  });
+
   it('are asked for again at most once a minute when tokens name unknown keys', async () => {
     const { state, verifier, token } = await setUp();
     await verifier.verify(await token(), { audiences });
