@@ -4,8 +4,8 @@ import { type Browser, type BrowserContext, chromium, type Page } from 'playwrig
 
 /** Debian's Chromium, without a window. */
 export interface Chromium {
-  /** Somebody's browser: cookies of its own, no scripts. */
-  someone(options?: { phone?: boolean; dark?: boolean }): Promise<BrowserContext>;
+  /** Somebody's browser: cookies of its own, no scripts unless a program has to look at the pages. */
+  someone(options?: { phone?: boolean; dark?: boolean; scripts?: boolean }): Promise<BrowserContext>;
   stop(): Promise<void>;
 }
 
@@ -26,9 +26,9 @@ export async function startChromium(certificate: string): Promise<Chromium> {
     ],
   });
   return {
-    someone: ({ phone = false, dark = false } = {}) =>
+    someone: ({ phone = false, dark = false, scripts = false } = {}) =>
       browser.newContext({
-        javaScriptEnabled: false,
+        javaScriptEnabled: scripts,
         viewport: phone ? PHONE : DESKTOP,
         isMobile: phone,
         colorScheme: dark ? 'dark' : 'light',

@@ -4,6 +4,7 @@ import type { BrowserContext, Page } from 'playwright-core';
 import { z } from 'zod';
 import { expectEqual, expectMatch } from '../harness/expect.ts';
 import type { Peer, Suite } from '../harness/peer.ts';
+import { pagesAreAccessible } from './accessible.ts';
 import { type Chromium, startChromium, textOf } from './chromium.ts';
 import { linkInEmbeddedDefault } from './embedded-default.ts';
 import {
@@ -42,6 +43,9 @@ const peer: Peer = {
       await suite.check('pages of others cannot link, unlink or confirm', () => foreignForms(site));
       await suite.check('the key of one site opens no other', () => otherSite(site));
       await linkInEmbeddedDefault(suite, site.chromium);
+      await suite.check('every page is accessible by axe, light and dark, and by keyboard', () =>
+        pagesAreAccessible(suite, site.chromium),
+      );
     });
   },
 
