@@ -45,6 +45,9 @@ const HANDLERS: Readonly<Record<Exclude<Method, 'OPTIONS'>, Handler>> = {
 /** First components that are never files: the service's own endpoints (brief teapot 2). */
 const RESERVED: ReadonlySet<string> = new Set(['.weft', '.well-known', '.oauth2']);
 
+/** Nobody makes new names that are not UTF-8; those that are there can be read, moved away and removed. */
+const MAKES_NAMES: ReadonlySet<Method> = new Set(['PUT', 'MKCOL', 'LOCK', 'POST']);
+
 /** Every path and method goes one way: authenticate, parse the path, hand over to the method's file. */
 export function registerRoutes(app: FastifyInstance, door: Door): void {
   const metering = createMetering(door);
@@ -82,7 +85,9 @@ export async function serve(
     allowOrigin(door.config, incoming, response);
     if (method === 'OPTIONS') return options({ request: incoming, response }, door.config);
     const caller = await identify(door, request);
-    const target = parseResourcePath(originForm(door, incoming, request.rawTarget));
+    const target = parseResourcePath(originForm(door, incoming, request.rawTarget), {
+      raw: !MAKES_NAMES.has(method),
+    });
     if (RESERVED.has(target.segments[0] ?? '')) {
       throw new WeftError('not-found', 'not-found', 'There is nothing at this reserved path.');
     }

@@ -1,5 +1,6 @@
 import { normaliseRequestPath } from '@weft/kernel/auth';
 import { WeftError } from '@weft/kernel/errors';
+import { bytesOfName, rawSegment } from './raw-names.ts';
 import type { Segments } from './segments.ts';
 
 export { isWithin, plainPath, type Segments } from './segments.ts';
@@ -22,16 +23,17 @@ const MAXIMUM_SEGMENT_BYTES = 255;
  *
  * @example parseResourcePath('/data//a%20b/') // { segments: ['data', 'a b'], collection: true }
  * @throws {WeftError} `invalid`, code `invalid-path`: fragments, `.` and `..` in any spelling, control characters, an
- *   encoded slash, bad escapes, bytes that are not UTF-8, a component over 255 or a path over 4096 bytes.
+ *   encoded slash, bad escapes, bytes that are not UTF-8 (unless `raw`: then they may be the name of something that is
+ *   there), a component over 255 or a path over 4096 bytes.
  */
-export function parseResourcePath(target: string): ResourcePath {
+export function parseResourcePath(target: string, { raw = false } = {}): ResourcePath {
   const query = target.indexOf('?');
   const path = query === -1 ? target : target.slice(0, query);
   if (path.includes('#')) throw invalidPath('it has a fragment');
   // Node gives the bytes of a request line as latin-1; a byte beyond ASCII stands for the UTF-8 that the client meant.
   const ascii = path.replace(/[\u0080-\u00ff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`);
-  const { segments, directory } = normaliseRequestPath(ascii);
-  const lengths = segments.map((segment) => Buffer.byteLength(segment));
+  const { segments, directory } = raw ? normaliseRawPath(ascii) : normaliseRequestPath(ascii);
+  const lengths = segments.map((segment) => bytesOfName(segment).length);
   if (lengths.some((length) => length > MAXIMUM_SEGMENT_BYTES)) {
     throw invalidPath(`a component is longer than ${MAXIMUM_SEGMENT_BYTES} bytes`);
   }
@@ -39,6 +41,19 @@ export function parseResourcePath(target: string): ResourcePath {
     throw invalidPath(`it is longer than ${MAXIMUM_PATH_BYTES} bytes`);
   }
   return { segments, collection: directory };
+}
+
+/** Components whose bytes are not UTF-8 are set aside; the others are checked as always. */
+function normaliseRawPath(path: string): ReturnType<typeof normaliseRequestPath> {
+  const encoded = path.split('/').filter((segment) => segment !== '');
+  const raw = encoded.map(rawSegment);
+  if (raw.every((name) => name === undefined)) return normaliseRequestPath(path);
+  const rest = encoded.map((segment, index) => (raw[index] === undefined ? segment : 'raw')).join('/');
+  const { segments } = normaliseRequestPath(`/${rest}`);
+  return {
+    segments: segments.map((segment, index) => raw[index] ?? segment),
+    directory: path.endsWith('/'),
+  };
 }
 
 function invalidPath(why: string): WeftError {
@@ -56,6 +71,6 @@ export function encodePath(segments: Segments, collection = false): string {
 
 export function encodeSegment(segment: string): string {
   return segment.replace(ESCAPED, (text) =>
-    Array.from(Buffer.from(text), (byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join(''),
+    Array.from(bytesOfName(text), (byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join(''),
   );
 }

@@ -1,6 +1,7 @@
 import { constants, readlinkSync } from 'node:fs';
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
+import { diskPath } from '../raw-names.ts';
 import type { Segments } from '../resource-path.ts';
 import { closeDescriptor, openDescriptor, syncFile } from './descriptors.ts';
 import { hasErrno, toFileError } from './file-errors.ts';
@@ -90,7 +91,7 @@ function walkByDescriptor(root: string): DirectoryWalk {
     try {
       return await keep(
         location,
-        await openDescriptor(`/proc/self/fd/${parent.descriptor}/${last}`, DIRECTORY_FLAGS),
+        await openDescriptor(diskPath(`/proc/self/fd/${parent.descriptor}/${last}`), DIRECTORY_FLAGS),
       );
     } finally {
       await release(parent);

@@ -1,6 +1,7 @@
-import { constants } from 'node:fs';
-import { link, lstat, lutimes, mkdir, opendir, realpath, rename, rm, statfs } from 'node:fs/promises';
+import { constants, type PathLike } from 'node:fs';
+import { link, lstat, lutimes, mkdir, realpath, rename, rm, statfs } from 'node:fs/promises';
 import { WeftError } from '@weft/kernel/errors';
+import { diskPath } from '../raw-names.ts';
 import { plainPath, type Segments } from '../segments.ts';
 import { createSharedAnswer } from '../shared-answer.ts';
 import { closeDescriptor, openDescriptor, readAt, statDescriptor } from './descriptors.ts';
@@ -10,6 +11,7 @@ import { hasErrno, toFileError, withFileErrors } from './file-errors.ts';
 import { createFileThreads } from './file-threads.ts';
 import { createGatheredFile, MAXIMUM_GATHERED_BYTES, type Store } from './gathered-file.ts';
 import { createInlineCalls } from './inline-calls.ts';
+import { readNames } from './read-names.ts';
 import { createStagedFile, type Durability } from './staged-file.ts';
 import { prepareStaging, STAGING_FOLDER, stagingName, sweepStaging } from './staging.ts';
 import { copyTree, removeTree } from './trees.ts';
@@ -54,7 +56,7 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
   /** `prefix/name` of an entry whose parent is pinned. */
   function atEntry<Result>(
     path: Segments,
-    work: (entry: string, prefix: string) => Promise<Result>,
+    work: (entry: PathLike, prefix: string) => Promise<Result>,
   ): Promise<Result> {
     if (path[0] === STAGING_FOLDER) {
       return Promise.reject(
@@ -63,7 +65,7 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
     }
     const name = path.at(-1) ?? '.';
     return walk.within(path.slice(0, -1), (prefix) =>
-      withFileErrors(() => work(`${prefix}/${name}`, prefix)),
+      withFileErrors(() => work(diskPath(`${prefix}/${name}`), prefix)),
     );
   }
 
@@ -83,7 +85,7 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
   }
 
   /** Gives `temporary` the name `to`; what stood there is set aside first and removed once the name is taken. */
-  async function takeName(temporary: string, to: Segments, replace: boolean): Promise<void> {
+  async function takeName(temporary: PathLike, to: Segments, replace: boolean): Promise<void> {
     await atEntry(to, async (entry, prefix) => {
       const existing = await lstat(entry).catch((error: unknown) => {
         if (hasErrno(error, 'ENOENT')) return undefined;
@@ -137,18 +139,14 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
     async *list(path) {
       if (path[0] === STAGING_FOLDER)
         throw new WeftError('forbidden', 'reserved-name', 'The name is reserved.');
-      const open = await walk.within(path, (prefix) =>
-        withFileErrors(() => opendir(`${prefix}/.`, { bufferSize: LIST_BATCH })),
+      const names = readNames(
+        (work) => walk.within(path, (prefix) => withFileErrors(() => work(prefix))),
+        LIST_BATCH,
       );
-      let names: string[] = [];
-      for await (const entry of open) {
-        if (path.length === 0 && entry.name === STAGING_FOLDER) continue;
-        names.push(entry.name);
-        if (names.length < LIST_BATCH) continue;
-        yield await describeEntries(walk, path, names);
-        names = [];
+      for await (const batch of names) {
+        const served = path.length > 0 ? batch : batch.filter((name) => name !== STAGING_FOLDER);
+        yield await describeEntries(walk, path, served);
       }
-      if (names.length > 0) yield await describeEntries(walk, path, names);
     },
 
     async stage(expectedBytes) {
@@ -269,7 +267,7 @@ function describeEntries(
     const entries = await Promise.all(
       names.map(async (name): Promise<ListedFile | undefined> => {
         try {
-          const facts = toServedFacts(await lstat(`${prefix}/${name}`, { bigint: true }));
+          const facts = toServedFacts(await lstat(diskPath(`${prefix}/${name}`), { bigint: true }));
           return facts && { name, facts };
         } catch (error) {
           if (hasErrno(error, 'ENOENT')) return undefined;

@@ -10,6 +10,7 @@ import {
   linkSync,
   lstatSync,
   openSync,
+  type PathLike,
   readlinkSync,
   realpathSync,
   renameSync,
@@ -18,6 +19,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { type ErrorKind, WeftError } from '@weft/kernel/errors';
+import { diskPath } from '../raw-names.ts';
 import type { Segments } from '../segments.ts';
 import { DIRECTORY_FLAGS } from './directory-walk.ts';
 import { toFacts } from './facts.ts';
@@ -111,7 +113,7 @@ export function createShortCalls(area: CalledArea): ShortCalls {
     }
     const last = path.at(-1);
     const from = last === undefined ? root : `${enter(path.slice(0, -1)).prefix}/${last}`;
-    const descriptor = openSync(from, DIRECTORY_FLAGS);
+    const descriptor = openSync(diskPath(from), DIRECTORY_FLAGS);
     kept.set(location, descriptor);
     return `/proc/self/fd/${descriptor}`;
   }
@@ -119,7 +121,10 @@ export function createShortCalls(area: CalledArea): ShortCalls {
   function lookup(path: Segments): FileFacts | undefined {
     try {
       const { prefix } = enter(path.slice(0, -1));
-      const stats = lstatSync(`${prefix}/${path.at(-1) ?? '.'}`, { bigint: true, throwIfNoEntry: false });
+      const stats = lstatSync(diskPath(`${prefix}/${path.at(-1) ?? '.'}`), {
+        bigint: true,
+        throwIfNoEntry: false,
+      });
       return stats && toFacts(stats);
     } catch (error) {
       if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
@@ -131,10 +136,11 @@ export function createShortCalls(area: CalledArea): ShortCalls {
     const name = call.path.at(-1);
     if (name === undefined) throw new WeftError('conflict', 'is-collection', 'The root is a collection.');
     const directory = enter(call.path.slice(0, -1));
-    const target = `${directory.prefix}/${name}`;
+    const target = diskPath(`${directory.prefix}/${name}`);
     const mode = modeOfReplaced(target) ?? 0o666 & ~area.umask;
     const temporary = `${area.stagingFolder}/${stagingName()}`;
     const descriptor = openSync(temporary, NEW_FILE, mode);
+    let open = true;
     let named = false;
     try {
       for (let written = 0; written < call.content.length; )
@@ -146,6 +152,9 @@ export function createShortCalls(area: CalledArea): ShortCalls {
       if (durability === 'full') fsyncSync(descriptor);
       if (durability === 'data') fdatasyncSync(descriptor);
       const facts = toFacts(fstatSync(descriptor, { bigint: true }));
+      // Network file systems may say only now that the disk is full or a quota used up.
+      open = false;
+      closeSync(descriptor);
       // `link` fails when the name is taken, so that of two racing creators exactly one wins; `rename` replaces.
       if (call.replace) renameSync(temporary, target);
       else linkSync(temporary, target);
@@ -153,7 +162,7 @@ export function createShortCalls(area: CalledArea): ShortCalls {
       directory.changed = true;
       return facts;
     } finally {
-      closeSync(descriptor);
+      if (open) closeSync(descriptor);
       if (!named) unlinkSync(temporary);
     }
   }
@@ -167,7 +176,7 @@ export function createShortCalls(area: CalledArea): ShortCalls {
 
   function remove(path: Segments): FileFacts {
     const directory = enter(path.slice(0, -1));
-    const entry = `${directory.prefix}/${path.at(-1) ?? '.'}`;
+    const entry = diskPath(`${directory.prefix}/${path.at(-1) ?? '.'}`);
     const facts = toFacts(lstatSync(entry, { bigint: true }));
     if (facts.kind === 'collection') return facts;
     unlinkSync(entry);
@@ -231,7 +240,7 @@ export function createShortCalls(area: CalledArea): ShortCalls {
 }
 
 /** A file keeps its permissions when its content is replaced. */
-function modeOfReplaced(target: string): number | undefined {
+function modeOfReplaced(target: PathLike): number | undefined {
   const stats = lstatSync(target, { throwIfNoEntry: false });
   if (stats?.isDirectory()) throw new WeftError('conflict', 'is-collection', 'A collection has that name.');
   return stats?.isFile() ? stats.mode & 0o7777 : undefined;

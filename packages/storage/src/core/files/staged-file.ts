@@ -1,7 +1,8 @@
-import { constants } from 'node:fs';
+import { constants, type PathLike } from 'node:fs';
 import { link, lstat, rename, unlink } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 import { WeftError } from '@weft/kernel/errors';
+import { diskPath } from '../raw-names.ts';
 import {
   changeMode,
   changeOwner,
@@ -43,9 +44,18 @@ const COPY_BYTES = 1024 * 1024;
 export async function createStagedFile(options: StagingOptions): Promise<StagedFile> {
   const temporary = `${options.stagingFolder}/${stagingName()}`;
   const descriptor = await withFileErrors(() => openDescriptor(temporary, NEW_FILE, 0o600));
+  let open = true;
+  const close = () => {
+    if (!open) return Promise.resolve();
+    open = false;
+    return closeDescriptor(descriptor);
+  };
   const drop = async () => {
-    await closeDescriptor(descriptor);
-    await unlink(temporary).catch(ignoreMissing);
+    try {
+      await close();
+    } finally {
+      await unlink(temporary).catch(ignoreMissing);
+    }
   };
 
   return {
@@ -54,7 +64,7 @@ export async function createStagedFile(options: StagingOptions): Promise<StagedF
     async writeInto(path, position) {
       try {
         return await options.walk.within(path.slice(0, -1), async (prefix) => {
-          const target = await openDescriptor(`${prefix}/${path.at(-1) ?? '.'}`, IN_PLACE);
+          const target = await openDescriptor(diskPath(`${prefix}/${path.at(-1) ?? '.'}`), IN_PLACE);
           try {
             return await writeOver(descriptor, target, position, options.durability);
           } finally {
@@ -72,15 +82,18 @@ export async function createStagedFile(options: StagingOptions): Promise<StagedF
       if (name === undefined) throw new WeftError('conflict', 'is-collection', 'The root is a collection.');
       try {
         return await options.walk.within(path.slice(0, -1), async (prefix) => {
-          const target = `${prefix}/${name}`;
+          const target = diskPath(`${prefix}/${name}`);
           await takeGroup(descriptor, prefix);
           await changeMode(descriptor, (await modeOfReplaced(target)) ?? 0o666 & ~options.umask);
           if (modified) await changeTimes(descriptor, modified, modified);
           if (options.durability === 'full') await syncFile(descriptor);
           if (options.durability === 'data') await syncFileData(descriptor);
+          const facts = toFacts(await statDescriptor(descriptor));
+          // Network file systems may say only now that the disk is full or a quota used up.
+          await close();
           await giveName(temporary, target, replace);
           if (options.durability !== 'none') await syncDirectory(prefix);
-          return toFacts(await statDescriptor(descriptor));
+          return facts;
         });
       } catch (error) {
         throw toFileError(error);
@@ -136,7 +149,7 @@ async function takeGroup(descriptor: number, prefix: string): Promise<void> {
 }
 
 /** A file keeps its permissions when its content is replaced. */
-async function modeOfReplaced(target: string): Promise<number | undefined> {
+async function modeOfReplaced(target: PathLike): Promise<number | undefined> {
   try {
     const stats = await lstat(target);
     if (stats.isDirectory()) throw new WeftError('conflict', 'is-collection', 'A collection has that name.');
@@ -148,7 +161,7 @@ async function modeOfReplaced(target: string): Promise<number | undefined> {
 }
 
 /** `link` fails when the name is taken, so that of two racing creators exactly one wins; `rename` replaces. */
-async function giveName(temporary: string, target: string, replace: boolean): Promise<void> {
+async function giveName(temporary: string, target: PathLike, replace: boolean): Promise<void> {
   if (replace) return rename(temporary, target);
   await link(temporary, target);
 }

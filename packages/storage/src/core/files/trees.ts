@@ -1,9 +1,11 @@
-import { constants } from 'node:fs';
-import { chmod, copyFile, lstat, mkdir, opendir, rmdir, unlink } from 'node:fs/promises';
+import { constants, type PathLike } from 'node:fs';
+import { chmod, copyFile, lstat, mkdir, rmdir, unlink } from 'node:fs/promises';
+import { diskPath } from '../raw-names.ts';
 import type { Segments } from '../resource-path.ts';
 import { closeDescriptor, openDescriptor, syncFile } from './descriptors.ts';
 import type { DirectoryWalk } from './directory-walk.ts';
 import { hasErrno, toFileError } from './file-errors.ts';
+import { allNames } from './read-names.ts';
 import type { RemovalFailure } from './types.ts';
 
 /**
@@ -14,7 +16,7 @@ export async function removeTree(walk: DirectoryWalk, path: Segments): Promise<R
   const parent = path.slice(0, -1);
   const name = path.at(-1) ?? '.';
   const isDirectory = await walk.within(parent, async (prefix) => {
-    const entry = `${prefix}/${name}`;
+    const entry = diskPath(`${prefix}/${name}`);
     if ((await lstat(entry)).isDirectory()) return true;
     await unlink(entry);
     return false;
@@ -22,11 +24,7 @@ export async function removeTree(walk: DirectoryWalk, path: Segments): Promise<R
   if (!isDirectory) return [];
 
   const failures: RemovalFailure[] = [];
-  const children = await walk.within(path, async (prefix) => {
-    const names: string[] = [];
-    for await (const entry of await opendir(`${prefix}/.`)) names.push(entry.name);
-    return names;
-  });
+  const children = await allNames((work) => walk.within(path, work));
   for (const child of children) {
     const childPath = [...path, child];
     try {
@@ -36,7 +34,7 @@ export async function removeTree(walk: DirectoryWalk, path: Segments): Promise<R
     }
   }
   if (failures.length > 0) return failures;
-  await walk.within(parent, (prefix) => rmdir(`${prefix}/${name}`));
+  await walk.within(parent, (prefix) => rmdir(diskPath(`${prefix}/${name}`)));
   return [];
 }
 
@@ -51,25 +49,23 @@ export async function copyTree(
   options: { shallow: boolean; durable: boolean; umask: number },
 ): Promise<void> {
   const name = path.at(-1) ?? '.';
-  const stats = await walk.within(path.slice(0, -1), (prefix) => lstat(`${prefix}/${name}`));
+  const stats = await walk.within(path.slice(0, -1), (prefix) => lstat(diskPath(`${prefix}/${name}`)));
   if (stats.isFile()) {
-    await walk.within(path.slice(0, -1), (prefix) => copyRegularFile(`${prefix}/${name}`, target, options));
+    await walk.within(path.slice(0, -1), (prefix) =>
+      copyRegularFile(diskPath(`${prefix}/${name}`), diskPath(target), options),
+    );
     return;
   }
   if (!stats.isDirectory()) return;
-  await mkdir(target, { mode: 0o777 & ~options.umask });
+  await mkdir(diskPath(target), { mode: 0o777 & ~options.umask });
   if (options.shallow) return;
-  const children = await walk.within(path, async (prefix) => {
-    const names: string[] = [];
-    for await (const entry of await opendir(`${prefix}/.`)) names.push(entry.name);
-    return names;
-  });
+  const children = await allNames((work) => walk.within(path, work));
   for (const child of children) await copyTree(walk, [...path, child], `${target}/${child}`, options);
 }
 
 async function copyRegularFile(
-  source: string,
-  target: string,
+  source: PathLike,
+  target: PathLike,
   options: { durable: boolean; umask: number },
 ): Promise<void> {
   // Opened first and copied by descriptor, so that a link put in its place meanwhile is not followed.
