@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 
 /** Why accounts cannot be made here; nothing when they can. */
 export function whyNoAccounts(): string | undefined {
@@ -12,7 +13,15 @@ export function whyNoAccounts(): string | undefined {
       return `${command} is not installed`;
     }
   }
-  return undefined;
+  const closed = [process.execPath, import.meta.filename].flatMap(closedFolder)[0];
+  return closed === undefined ? undefined : `${closed} is closed to other users`;
+}
+
+/** The folder above a file that users other than its owner cannot pass, if there is one. */
+function closedFolder(file: string): string[] {
+  for (let folder = dirname(file); folder !== '/'; folder = dirname(folder))
+    if ((statSync(folder).mode & 0o001) === 0) return [folder];
+  return [];
 }
 
 export interface TestAccount {

@@ -52,7 +52,7 @@ export async function examineLocalUsers(
 function privileges(): StorageFinding {
   const name = 'privileges';
   const mend =
-    'Run as root, or with AmbientCapabilities=CAP_SETUID CAP_SETGID CAP_KILL CAP_SYS_PTRACE (docs/weft-storage@.service).';
+    'Run as root, or with AmbientCapabilities=CAP_SETUID CAP_SETGID CAP_KILL CAP_SYS_PTRACE (docs/systemd).';
   if (process.platform !== 'linux') return bad(name, 'local users are Linux only', 'Leave multi_user out.');
   if (process.getuid?.() === 0) return good(name, 'root; workers give all of it up');
   const effective = BigInt(
