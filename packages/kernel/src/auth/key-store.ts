@@ -12,6 +12,8 @@ import type { TrustedIssuer } from './types.ts';
 
 /** The public keys of one issuer. */
 export interface KeyStore {
+  /** The key that a token's header names, when it is at hand and fresh: the usual case, without waiting. */
+  atHand(algorithm: string, keyId: string | undefined): KeyObject | undefined;
   /**
    * The key that a token's header names.
    * @throws {WeftError} `unauthenticated` when the issuer has no such key; `unavailable` when its keys were never read.
@@ -161,6 +163,10 @@ export function createKeyStore({ issuer, fetch, log, cacheFolder, now }: KeyStor
 
   return {
     generation: () => generation,
+    atHand: (algorithm, keyId) =>
+      current !== undefined && now() - current.fetchedAt < REFRESH_AFTER
+        ? select(current, algorithm, keyId)
+        : undefined,
     async find(algorithm, keyId) {
       const keys = await available();
       const known = select(keys, algorithm, keyId);

@@ -3,20 +3,23 @@ import {
   createPublicKey,
   type JsonWebKey,
   type KeyObject,
-  type VerifyKeyObjectInput,
+  type SigningOptions,
   verify,
 } from 'node:crypto';
 import { invalidToken } from './compact-token.ts';
 
-type Method = Omit<VerifyKeyObjectInput, 'key'> & { readonly digest: string | null };
+interface Method {
+  readonly digest: string | null;
+  /** What the key alone does not say. */
+  readonly options?: SigningOptions & { readonly dsaEncoding?: 'ieee-p1363' };
+}
 
 const pss = (digest: string, saltLength: number): Method => ({
   digest,
-  padding: constants.RSA_PKCS1_PSS_PADDING,
-  saltLength,
+  options: { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength },
 });
 /** JOSE writes the two numbers of an ECDSA signature one after the other, not in DER (RFC 7518 3.4). */
-const ecdsa = (digest: string): Method => ({ digest, dsaEncoding: 'ieee-p1363' });
+const ecdsa = (digest: string): Method => ({ digest, options: { dsaEncoding: 'ieee-p1363' } });
 
 /** Algorithms for signatures with public keys (RFC 7518 3.1, RFC 8037 3.1); there is no other way to verify one here. */
 const METHODS: ReadonlyMap<string, Method> = new Map([
@@ -43,11 +46,13 @@ const METHODS: ReadonlyMap<string, Method> = new Map([
 export function requireSignature(token: string, key: KeyObject, algorithm: string): void {
   const method = METHODS.get(algorithm);
   if (method === undefined) throw invalidToken('its algorithm is not allowed');
-  const { digest, ...how } = method;
+  const { digest, options } = method;
   const dot = token.lastIndexOf('.');
   const signed = Buffer.from(token.slice(0, dot), 'latin1');
   const signature = Buffer.from(token.slice(dot + 1), 'base64url');
-  if (!verify(digest, signed, { key, ...how }, signature)) throw invalidToken('its signature is wrong');
+  // Node takes a key apart again and again when it comes with options (Node 24.21: twice the time of the rest).
+  const input = options === undefined ? key : { key, ...options };
+  if (!verify(digest, signed, input, signature)) throw invalidToken('its signature is wrong');
 }
 
 /**

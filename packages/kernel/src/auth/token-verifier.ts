@@ -122,13 +122,13 @@ export function createTokenVerifier({
     digest: string,
     audiences: readonly string[],
   ): Promise<Verdict<Accepted>> {
-    const opaqueOf = looksLikeJwt(raw) ? undefined : issuerOfOpaque(raw, opaque);
+    const opaqueOf = opaque.length === 0 || looksLikeJwt(raw) ? undefined : issuerOfOpaque(raw, opaque);
     if (opaqueOf !== undefined) return together(digest, () => introspect(raw, digest, opaqueOf));
     const token = readCompactToken(raw);
     const issuer = typeof token.claims.iss === 'string' ? known.get(token.claims.iss) : undefined;
     if (issuer === undefined) throw invalidToken('its issuer is not trusted');
     const { algorithm, keyId } = readHeader(token.header, issuer);
-    const key = await issuer.keys.find(algorithm, keyId);
+    const key = issuer.keys.atHand(algorithm, keyId) ?? (await issuer.keys.find(algorithm, keyId));
     const generation = issuer.keys.generation();
     try {
       requireSignature(raw, key, algorithm);
