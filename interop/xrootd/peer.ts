@@ -24,6 +24,8 @@ import { startXRootD, type XRootD } from './server.ts';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
+/** For 4 GiB on a busy machine. */
+const PATIENCE_SECONDS = 900;
 
 /** Lets XRootD take tokens; a package of its own. */
 const PLUGIN = '/usr/lib/*/libXrdAccSciTokens-5.so';
@@ -179,11 +181,23 @@ async function withBoth(suite: Suite, work: (both: Both) => Promise<void>): Prom
             ? [root, ours.url, ourToken]
             : [xrootd.root, xrootd.url, theirToken];
           const file = path.join(folder, seen.name);
-          await tools.succeed('cmp', [file, path.join(arrivesHere ? xrootd.root : root, source.name)]);
-          const head = await tools.succeed('curl', [
-            ...['--silent', '--head', '--cacert', instance.endpoints.ca, '--header', 'Want-Digest: adler32'],
-            ...['--header', `Authorization: Bearer ${token}`, `${url}/${seen.name}`],
-          ]);
+          const original = path.join(arrivesHere ? xrootd.root : root, source.name);
+          await tools.succeed('cmp', [file, original], { timeoutSeconds: PATIENCE_SECONDS });
+          const head = await tools.succeed(
+            'curl',
+            [
+              ...[
+                '--silent',
+                '--head',
+                '--cacert',
+                instance.endpoints.ca,
+                '--header',
+                'Want-Digest: adler32',
+              ],
+              ...['--header', `Authorization: Bearer ${token}`, `${url}/${seen.name}`],
+            ],
+            { timeoutSeconds: PATIENCE_SECONDS },
+          );
           expectMatch(head.stdout, /^digest: adler32=[0-9a-f]{8}\r?$/im, 'digest');
           rmSync(file);
           return seen;
@@ -194,6 +208,7 @@ async function withBoth(suite: Suite, work: (both: Both) => Promise<void>): Prom
     }
   } finally {
     await xrootd.stop();
+    rmSync(suite.folder, { recursive: true, force: true });
   }
 }
 
@@ -250,7 +265,7 @@ async function comparePull(suite: Suite, both: Both, source: SourceFile): Promis
             ...['--silent', '--fail', '--cacert', suite.instance.endpoints.ca, '--output', file],
             ...['--header', `Authorization: Bearer ${both.theirToken}`, `${both.xrootd.url}/${source.name}`],
           ],
-          { timeoutSeconds: 300 },
+          { timeoutSeconds: PATIENCE_SECONDS },
         ),
       ),
     );

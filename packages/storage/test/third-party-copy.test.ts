@@ -53,6 +53,16 @@ describe('a pull from another of ours', () => {
     expect((await target.call('HEAD', '/new/f')).headers.digest).toBe('adler32=11e60398');
   });
 
+  it('may come from the same storage', async () => {
+    const answer = await target.call('COPY', '/same', {
+      headers: {
+        source: `${target.url}/new/f`,
+        transferheaderauthorization: `Bearer ${await target.token('storage.read:/new')}`,
+      },
+    });
+    expect(lastLine(answer.text)).toBe('success: Created');
+  });
+
   it('takes dav and davs for http and https', async () => {
     const answer = await pull('/davs', `${source.url.replace('https', 'davs')}/f`);
     expect(lastLine(answer.text)).toBe('success: Created');
@@ -91,6 +101,19 @@ describe('a push to another of ours', () => {
     });
     expect([answer.status, lastLine(answer.text)]).toEqual([202, 'success: Created']);
     expect((await target.call('GET', '/pushed/f')).text).toBe('Wikipedia');
+  });
+
+  it('replaces nothing over there when it must not', async () => {
+    await target.call('PUT', '/there', { body: 'old' });
+    const answer = await source.call('COPY', '/f', {
+      headers: {
+        destination: `${target.url}/there`,
+        overwrite: 'F',
+        transferheaderauthorization: `Bearer ${await target.token('storage.modify:/ storage.read:/')}`,
+      },
+    });
+    expect(answer.status).toBe(412);
+    expect((await target.call('GET', '/there')).text).toBe('old');
   });
 
   it('tells why it failed', async () => {
@@ -165,6 +188,19 @@ describe('a partner', () => {
     expect(await outcome()).toMatch(/^failure: .*adler32/);
   });
 
+  it('that sums its file for long is waited for, with markers', async () => {
+    behave = (request, response) => {
+      if (request.method === 'GET') return response.writeHead(200, { 'content-length': 9 }).end('Wikipedia');
+      setTimeout(
+        () => response.writeHead(200, { 'content-length': 9, digest: 'adler32=11e60398' }).end(),
+        700,
+      );
+    };
+    const answer = await pull('/summed', `${partner}/file`, { requirechecksumverification: 'true' });
+    expect(lastLine(answer.text)).toBe('success: Created');
+    expect(answer.text.match(/^Stripe Bytes Transferred: 9$/gm)?.length).toBeGreaterThan(2);
+  });
+
   it('that redirects for ever yields a failure', async () => {
     behave = (_, response) => response.writeHead(302, { location: '/again' }).end();
     expect(await outcome()).toBe(502);
@@ -187,6 +223,8 @@ describe('a partner', () => {
         transferheaderauthorization: 'Bearer secret',
         'transferheaderx-api-key': 'k',
         transferheaderhost: 'evil',
+        transferheaderconnection: 'x-api-key',
+        'copy-header': 'X-Extra: e',
       },
     });
     expect(lastLine(answer.text)).toBe('success: Created');
@@ -194,8 +232,12 @@ describe('a partner', () => {
     expect(asked?.headers).toMatchObject({
       authorization: 'Bearer secret',
       'x-api-key': 'k',
+      'x-extra': 'e',
       host: partner.slice('https://'.length),
+      connection: 'keep-alive',
     });
+    // XRootD 5 knows no other spelling.
+    expect(asked?.rawHeaders).toEqual(expect.arrayContaining(['Authorization', 'Want-Digest']));
     expect(elsewhereHeaders).not.toHaveProperty('authorization');
     expect(elsewhereHeaders).not.toHaveProperty('x-api-key');
   });
