@@ -42,11 +42,14 @@ const peer: Peer = {
             ]);
           }),
         ),
+        suite.check('by password, as the test rigs of Teapot and FTS sign in', () =>
+          agent.byPassword('password'),
+        ),
         suite.check('weft client-config makes an account by each of its two ways', () =>
           byClientConfig(suite, agent),
         ),
       ]);
-      for (const name of ['registered', 'by-code', 'confidential', 'public']) {
+      for (const name of ['registered', 'by-code', 'confidential', 'public', 'password']) {
         await suite.check(
           `${name}: tokens for one audience, with fewer and narrower scopes, again and again`,
           () => narrowTokens(suite, agent, name),
@@ -114,6 +117,8 @@ interface Agent {
   generate(name: string, args: readonly string[]): Promise<void>;
   /** The same with a redirect to the agent's own little server. */
   generateByCode(name: string): Promise<void>;
+  /** The same with alice's password, as the public client that the issuer knows. */
+  byPassword(name: string): Promise<void>;
   /** Runs a command that shows a code; alice allows it. */
   allowed(command: string, args: readonly string[]): Promise<void>;
   token(name: string, args: readonly string[]): Promise<string>;
@@ -179,6 +184,17 @@ async function startAgent(suite: Suite): Promise<Agent> {
         // The end of her way: the server of the agent on loopback.
         await suite.tools.succeed('curl', ['--silent', '--fail', '--output', '/dev/null', back.href]);
       }),
+    async byPassword(name) {
+      await suite.tools.succeed(
+        'oidc-gen',
+        [
+          ...common(name, 'password'),
+          ...['--manual', '--client-id=oidc-agent', '--client-secret=', '--op-username=alice'],
+          `--op-password=${passwordOfAlice(suite)}`,
+        ],
+        { env },
+      );
+    },
     async token(name, args) {
       const output = await suite.tools.succeed('oidc-token', [name, ...args], { env });
       return output.stdout.trim();
@@ -190,25 +206,26 @@ async function startAgent(suite: Suite): Promise<Agent> {
 }
 
 /** alice opens the address that the agent shows, signs in and allows; gives where she is led. */
-async function allowInBrowser({ instance }: Suite, address: string): Promise<URL> {
-  const { issuer, ca } = instance.endpoints;
-  const password = readFileSync(path.join(instance.data, 'secrets', 'user-alice.secret'), 'utf8').trim();
+async function allowInBrowser(suite: Suite, address: string): Promise<URL> {
+  const { issuer, ca } = suite.instance.endpoints;
   const alice = createPerson({ ca: readFileSync(ca), origins: [issuer] });
   await alice.get(address);
-  const asked = await alice.submit({ username: 'alice', password });
+  const asked = await alice.submit({ username: 'alice', password: passwordOfAlice(suite) });
   const { leaving } = asked.leaving === undefined ? await alice.submit({ decision: 'allow' }) : asked;
   if (leaving === undefined) throw new Error(`alice is led nowhere: ${asked.text}`);
   return leaving;
 }
 
+const passwordOfAlice = ({ instance }: Suite) =>
+  readFileSync(path.join(instance.data, 'secrets', 'user-alice.secret'), 'utf8').trim();
+
 /** What alice does when a device shows her a code. */
-async function allow({ instance }: Suite, code: string): Promise<void> {
-  const { issuer, ca } = instance.endpoints;
-  const password = readFileSync(path.join(instance.data, 'secrets', 'user-alice.secret'), 'utf8').trim();
+async function allow(suite: Suite, code: string): Promise<void> {
+  const { issuer, ca } = suite.instance.endpoints;
   const alice = createPerson({ ca: readFileSync(ca), origins: [issuer] });
   const first = await alice.get(`${issuer}/device?user_code=${code}`);
   expectMatch(first.text, /<h1>Sign in<\/h1>/, 'sign-in page');
-  const question = await alice.submit({ username: 'alice', password });
+  const question = await alice.submit({ username: 'alice', password: passwordOfAlice(suite) });
   expectMatch(question.text, new RegExp(`class="code">${code}<`), 'confirmation');
   const answer = await alice.submit({ decision: 'allow' });
   expectMatch(answer.text, /<h1>Allowed<\/h1>/, 'answer');

@@ -146,13 +146,7 @@ function identitySection(surroundings: Surroundings) {
           { audience: endpoints.issuer, scopes: [ADMINISTRATION] },
         ],
       },
-      {
-        id: AGENT_CLIENT,
-        name: 'oidc-agent',
-        grants: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
-        redirect_uris: ['http://localhost/', 'edu.kit.data.oidc-agent:/redirect'],
-        allow: [{ audience: everything, scopes: [...userScopes, ...storageScopes, ...computeScopes] }],
-      },
+      agentClient(everything, [...userScopes, ...storageScopes, ...computeScopes]),
       linkingClient(surroundings),
     ],
     second_issuer: siteIssuer(surroundings),
@@ -161,6 +155,22 @@ function identitySection(surroundings: Surroundings) {
       url: endpoints.identity,
       sites: siteNames.map((name) => linkingSite(surroundings, name)),
     },
+  };
+}
+
+/** People's tools. By password too, as the test rigs of Teapot and FTS sign in. */
+function agentClient(audience: readonly string[], scopes: readonly string[]) {
+  return {
+    id: AGENT_CLIENT,
+    name: 'oidc-agent',
+    grants: [
+      'authorization_code',
+      'refresh_token',
+      'urn:ietf:params:oauth:grant-type:device_code',
+      'password',
+    ],
+    redirect_uris: ['http://localhost/', 'edu.kit.data.oidc-agent:/redirect'],
+    allow: [{ audience, scopes }],
   };
 }
 
@@ -194,6 +204,7 @@ function siteIssuer(surroundings: Surroundings) {
     ],
     clients: [
       linkingClient(surroundings),
+      agentClient([endpoints.identity], ['openid', 'profile', 'offline_access']),
       {
         id: CLI_CLIENT,
         jwk: cliKey,
