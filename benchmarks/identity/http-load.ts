@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { connect, type TLSSocket } from 'node:tls';
+import { connect as connectPlain, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 
-/** A server over TLS on the loopback. */
+/** A server on the loopback. */
 export interface Target {
   readonly port: number;
-  /** PEM file of the authority that its certificate comes from. */
-  readonly authority: string;
+  /** PEM file of the authority that its certificate comes from; without one it speaks plain HTTP. */
+  readonly authority?: string;
 }
 
 export interface Load {
@@ -27,10 +28,7 @@ export interface Report {
  * that it costs little beside what it measures.
  */
 export async function loadServer(target: Target, load: Load): Promise<Report> {
-  const ca = readFileSync(target.authority);
-  const sockets = await Promise.all(
-    Array.from({ length: load.connections }, () => openSocket(target.port, ca)),
-  );
+  const sockets = await Promise.all(Array.from({ length: load.connections }, () => openSocket(target)));
   const latencies: number[] = [];
   const startedAt = performance.now();
   try {
@@ -48,15 +46,20 @@ export async function loadServer(target: Target, load: Load): Promise<Report> {
   };
 }
 
-function openSocket(port: number, ca: Buffer): Promise<TLSSocket> {
+function openSocket({ port, authority }: Target): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ host: '127.0.0.1', port, ca, servername: 'localhost' }, () => resolve(socket));
+    const host = '127.0.0.1';
+    const done = () => resolve(socket);
+    const socket =
+      authority === undefined
+        ? connectPlain({ host, port }, done)
+        : connectTls({ host, port, ca: readFileSync(authority), servername: 'localhost' }, done);
     socket.setNoDelay(true);
     socket.on('error', reject);
   });
 }
 
-function drive(socket: TLSSocket, load: Load, until: number, latencies: number[]): Promise<void> {
+function drive(socket: Socket, load: Load, until: number, latencies: number[]): Promise<void> {
   return new Promise((resolve, reject) => {
     let received = '';
     let sentAt = 0;

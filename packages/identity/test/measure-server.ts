@@ -17,7 +17,7 @@ const CLIENT = { id: 'bench', secret: 'a-secret-of-256-bits-for-the-bench' };
 const API_KEY = 'abcdefghijklmnopqrstuvwxyzabcdef';
 
 const optionsSchema = z.strictObject({
-  /** People at the site `hpc`, with an account, an identity of the site and one elsewhere each: two links. */
+  /** People at the site `hpc`; see `fillSite`. */
   users: z.int().min(0).default(0),
   /** File of an original ALISE to take links from. */
   aliseDatabase: z.string().optional(),

@@ -49,6 +49,20 @@ export async function recordLinkChanges(
   await sql`select from identity.sites where name = any(${sites}::text[]) order by name for no key update`.execute(
     tx,
   );
+  for (let at = 0; at < changed.length; at += CHUNK)
+    await recordChunk(tx, wakeUps, actor, changed.slice(at, at + CHUNK), options);
+}
+
+/** An import brings hundreds of thousands at once. */
+const CHUNK = 5000;
+
+async function recordChunk(
+  tx: Tx<IdentityTables>,
+  wakeUps: WakeUps,
+  actor: string,
+  changed: readonly ChangedLink[],
+  options: { action?: string; origin?: RequestOrigin },
+): Promise<void> {
   await sql`insert into identity.link_changes (site, link_id, state, username, issuer, subject)
     select site, id, state, username, issuer, subject from jsonb_to_recordset(${JSON.stringify(changed)}::jsonb)
       as given (site text, id uuid, state text, username text, issuer text, subject text)`.execute(tx);
