@@ -7,5 +7,23 @@ export function entityTag(facts: FileFacts): string {
 
 /** RFC 1123 date, whole seconds. */
 export function lastModified(facts: FileFacts): string {
-  return new Date(Number(facts.modifiedNs / 1_000_000n)).toUTCString();
+  return printSeconds(facts.modifiedNs);
 }
+
+/**
+ * Prints a time, given in nanoseconds, to the second. The last one is remembered: files that lie together were often
+ * written together.
+ */
+export function printedSeconds(print: (date: Date) => string): (nanoseconds: bigint) => string {
+  let last: { second: bigint; text: string } | undefined;
+  return (nanoseconds) => {
+    const second = nanoseconds / NANOSECONDS;
+    if (last?.second === second) return last.text;
+    const text = print(new Date(Number(second) * 1000));
+    last = { second, text };
+    return text;
+  };
+}
+
+const NANOSECONDS = 1_000_000_000n;
+const printSeconds = printedSeconds((date) => date.toUTCString());

@@ -9,6 +9,8 @@ export const MULTISTATUS_HEAD =
   'xmlns:s="http://storm.italiangrid.org/2014/webdav" xmlns:c="http://www.dcache.org/2013/webdav" ' +
   'xmlns:oc="http://owncloud.org/ns" xmlns:a="http://apache.org/dav/props/" ' +
   'xmlns:srm="http://srm.lbl.gov/StorageResourceManager">\n';
+const MAXIMUM_AHEAD_BYTES = 1024 * 1024;
+
 export const MULTISTATUS_TAIL = '</d:multistatus>\n';
 
 /** A 207 that names what could not be done, one status for each resource. */
@@ -33,7 +35,10 @@ export async function streamMultistatus(
     if (!started) response.writeHead(207, { 'content-type': 'application/xml; charset=utf-8' });
     const text = started ? part : MULTISTATUS_HEAD + part;
     started = true;
-    if (!response.write(text)) await drained(response);
+    // As bytes: Node writes a large string several times slower.
+    const ready = response.write(Buffer.from(text));
+    // A little ahead of the socket, so that neither waits for the other.
+    if (!ready && response.writableLength > MAXIMUM_AHEAD_BYTES) await drained(response);
     if (response.destroyed) return;
   }
   response.write(MULTISTATUS_TAIL);

@@ -16,7 +16,11 @@ export function statusLine(status: number): string {
 
 /** One `response` element. The href is a path, never a URL: Rucio compares it with the path of its PFN. */
 export function printResponse(path: Segments, collection: boolean, content: string): string {
-  return `<d:response><d:href>${escapeXml(encodePath(path, collection))}</d:href>${content}</d:response>\n`;
+  return printHref(encodePath(path, collection), [content]);
+}
+
+function printHref(href: string, content: readonly string[]): string {
+  return ['<d:response><d:href>', escapeXml(href), '</d:href>', ...content, '</d:response>\n'].join('');
 }
 
 export function propstat(properties: string, status: number, condition = ''): string {
@@ -31,18 +35,17 @@ export function printPropertyName({ namespace, name }: PropertyName): string {
 
 /** The properties of a resource that a question asks for: those it has first, then those it has not. */
 export function printResource(resource: Resource, question: Question): string {
-  const { path, facts } = resource;
-  return printResponse(path, facts.kind === 'collection', printProperties(resource, question));
+  return printHref(resource.href, printProperties(resource, question));
 }
 
-function printProperties(resource: Resource, question: Question): string {
+function printProperties(resource: Resource, question: Question): readonly string[] {
   switch (question.kind) {
     case 'prop':
-      return printAsked(resource, question.names);
+      return [printAsked(resource, question.names)];
     case 'propname':
-      return propstat([...presentNames(resource)].join(''), 200);
+      return [propstat([...presentNames(resource)].join(''), 200)];
     case 'allprop':
-      return propstat(printAll(resource, question.include), 200);
+      return printAll(resource, question.include);
   }
 }
 
@@ -53,17 +56,26 @@ function* presentNames(resource: Resource): Generator<string> {
   for (const property of resource.dead) yield printPropertyName(property);
 }
 
-function printAll(resource: Resource, include: readonly PropertyName[]): string {
-  let printed = '';
-  for (const property of LIVE_PROPERTIES) {
+const TAGGED = LIVE_PROPERTIES.map((property) => ({
+  ...property,
+  open: `<${property.tag}>`,
+  close: `</${property.tag}>`,
+  empty: `<${property.tag}/>`,
+}));
+
+/** In pieces, to be joined once: a listing has a million of them, and each concatenation would copy or chain strings. */
+function printAll(resource: Resource, include: readonly PropertyName[]): readonly string[] {
+  const pieces = ['<d:propstat><d:prop>'];
+  for (const property of TAGGED) {
     if (property.onRequest && !include.some((name) => isSame(name, property))) continue;
     const value = property.print(resource);
-    if (value !== undefined) printed += `<${property.tag}>${value}</${property.tag}>`;
+    if (value !== undefined) pieces.push(property.open, value, property.close);
     // Everything has a resource type, that of a file is empty (RFC 4918 section 15.9).
-    else if (property.name === 'resourcetype') printed += `<${property.tag}/>`;
+    else if (property.name === 'resourcetype') pieces.push(property.empty);
   }
-  for (const { element } of resource.dead) printed += element;
-  return printed;
+  for (const { element } of resource.dead) pieces.push(element);
+  pieces.push('</d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat>');
+  return pieces;
 }
 
 function printAsked(resource: Resource, names: readonly PropertyName[]): string {

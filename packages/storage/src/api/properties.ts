@@ -7,12 +7,14 @@ import type { Locality } from '../core/tape/tape-system.ts';
 import { printActiveLock } from './active-lock.ts';
 import { contentType } from './content-type.ts';
 import { printDigestList } from './digest-headers.ts';
-import { entityTag, lastModified } from './entity-tag.ts';
+import { entityTag, lastModified, printedSeconds } from './entity-tag.ts';
 import { DAV, escapeXml } from './xml.ts';
 
 /** What the live properties of a resource are made of. */
 export interface Resource {
   readonly path: Segments;
+  /** Encoded, with a slash at the end of a collection. */
+  readonly href: string;
   readonly facts: FileFacts;
   readonly digests: Digests;
   /** Of its area; asked for on collections only. */
@@ -74,7 +76,7 @@ export const LIVE_PROPERTIES: readonly LiveProperty[] = [
   dav('getcontentlength', ({ facts }) => String(facts.size)),
   dav('getlastmodified', ({ facts }) => lastModified(facts)),
   dav('creationdate', ({ facts }) => isoDate(facts.createdNs)),
-  dav('getetag', ({ facts }) => escapeXml(entityTag(facts))),
+  dav('getetag', ({ facts }) => entityTag(facts).replaceAll('"', '&#34;')),
   dav('getcontenttype', (resource) =>
     isFile(resource) ? contentType(nameOf(resource)) : 'httpd/unix-directory',
   ),
@@ -147,9 +149,8 @@ function dav(name: string, print: LiveProperty['print']): LiveProperty {
   return { namespace: DAV, name, tag: `d:${name}`, print };
 }
 
-function isoDate(nanoseconds: bigint): string {
-  return new Date(Number(nanoseconds / 1_000_000n)).toISOString().replace(/\.\d+Z$/, 'Z');
-}
+/** Whole seconds. */
+const isoDate = printedSeconds((date) => `${date.toISOString().slice(0, -5)}Z`);
 
 /** Read by rclone with `vendor = owncloud`. */
 function ownCloudChecksums(digests: Digests): string | undefined {

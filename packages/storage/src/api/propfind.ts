@@ -1,11 +1,13 @@
 import { WeftError } from '@weft/kernel/errors';
-import type { Place } from '../core/areas.ts';
+import type { Area, Place } from '../core/areas.ts';
 import { authorise } from '../core/authorise.ts';
 import type { Digests } from '../core/checksums/digests.ts';
+import type { DeadProperty } from '../core/dead-properties.ts';
 import { beginListing } from '../core/files/begin-listing.ts';
 import type { FileFacts, ListedFile } from '../core/files/types.ts';
+import { inAdvance } from '../core/in-advance.ts';
 import type { Lock } from '../core/locks.ts';
-import { plainPath, type Segments } from '../core/resource-path.ts';
+import { encodePath, encodeSegment, plainPath, type Segments } from '../core/resource-path.ts';
 import { spaceOf } from '../core/space/space-of.ts';
 import type { Locality } from '../core/tape/tape-system.ts';
 import { acceptBody, type Exchange, type Handler, header } from './exchange.ts';
@@ -56,51 +58,73 @@ async function* responses(
   const locks = await door.locks.find(segments, { below: children });
 
   /** Everything that the question may ask of these entries of one collection, with one query a kind. */
-  async function describe(entries: readonly { path: Segments; facts: FileFacts }[]): Promise<string> {
+  async function describe(entries: readonly Entry[]): Promise<string> {
     const files = entries.filter((entry) => entry.facts.kind === 'file').map((entry) => entry.facts);
-    const digests = new Map<FileFacts, Digests>();
-    if (place && files.length > 0 && wantsChecksums(question)) {
-      const found = await door.checksums.find(place.area.name, files);
-      for (const [index, file] of files.entries()) digests.set(file, found[index] ?? {});
-    }
-    const localities = new Map<FileFacts, Locality>();
-    if (place && files.length > 0 && isNamed(question, LOCALITY_PROPERTY)) {
-      const asked = entries.filter((entry) => entry.facts.kind === 'file');
-      const found = await door.tape?.localities(
-        place.area,
-        asked.map((entry) => ({ ...entry.facts, path: plainPath(entry.path) })),
-      );
-      for (const [index, file] of files.entries()) localities.set(file, found?.[index] ?? 'DISK');
-    }
-    const dead = await door.properties.find(entries.map(({ path }) => path));
+    const wanted = place && files.length > 0 && wantsChecksums(question);
+    const [found, dead] = await Promise.all([
+      wanted ? door.checksums.find(place.area.name, files) : [],
+      door.properties.find(entries),
+    ]);
+    const localities = place && files.length > 0 ? await localitiesOf(place.area, entries) : [];
+    let file = -1;
     return entries
-      .map((entry): Resource => {
-        const plain = plainPath(entry.path);
-        return {
+      .map((entry): string => {
+        const isFile = entry.facts.kind === 'file';
+        if (isFile) file += 1;
+        // What hardly anything has is not looked for by its path.
+        const plain = locks.length > 0 || dead.size > 0 ? plainPath(entry.path) : '';
+        const resource: Resource = {
           path: entry.path,
+          href: entry.href,
           facts: entry.facts,
-          digests: digests.get(entry.facts) ?? {},
-          space: entry.facts.kind === 'collection' ? space : undefined,
-          locality: localities.get(entry.facts),
-          locks: locks.filter((lock) => covers(lock, plain)),
-          dead: dead.get(plain) ?? [],
+          digests: (isFile ? found[file] : undefined) ?? NOTHING_KNOWN,
+          space: isFile ? undefined : space,
+          locality: isFile ? localities[file] : undefined,
+          locks: locks.length > 0 ? locks.filter((lock) => covers(lock, plain)) : locks,
+          dead: dead.get(plain) ?? NONE,
         };
+        return printResource(resource, question);
       })
-      .map((resource) => printResource(resource, question))
       .join('');
   }
 
+  /** Of the files among the entries, when they are asked for. */
+  async function localitiesOf(area: Area, entries: readonly Entry[]): Promise<readonly Locality[]> {
+    if (!isNamed(question, LOCALITY_PROPERTY)) return [];
+    const asked = entries
+      .filter((entry) => entry.facts.kind === 'file')
+      .map((entry) => ({ ...entry.facts, path: plainPath(entry.path) }));
+    const known = await door.tape?.localities(area, asked);
+    return asked.map((_, index) => known?.[index] ?? 'DISK');
+  }
+
   const listing = place && children ? await beginListing(place.area.files.list(place.inner)) : undefined;
-  yield await describe([{ path: segments, facts }]);
+  const href = encodePath(segments, facts.kind === 'collection');
+  yield await describe([{ path: segments, href, facts }]);
   if (!children) return;
-  const below = (name: string) => [...segments, name];
+  const toEntry = (entry: ListedFile): Entry => ({
+    path: [...segments, entry.name],
+    href: `${href}${encodeSegment(entry.name)}${entry.facts.kind === 'collection' ? '/' : ''}`,
+    facts: entry.facts,
+  });
   const virtual = door.areas.virtualChildren(segments);
-  if (virtual.length > 0)
-    yield await describe(virtual.map((name) => ({ path: below(name), facts: VIRTUAL })));
+  if (virtual.length > 0) yield await describe(virtual.map((name) => toEntry({ name, facts: VIRTUAL })));
   if (!listing) return;
-  const toEntry = (entry: ListedFile) => ({ path: below(entry.name), facts: entry.facts });
-  for await (const batch of listing) yield await describe(batch.map(toEntry));
+  const described = async function* () {
+    for await (const batch of inAdvance(listing)) yield describe(batch.map(toEntry));
+  };
+  // While one part is being sent the next one is looked up, and the one after it is read.
+  yield* inAdvance(described());
 }
+
+interface Entry {
+  readonly path: Segments;
+  readonly href: string;
+  readonly facts: FileFacts;
+}
+
+const NOTHING_KNOWN: Digests = {};
+const NONE: readonly DeadProperty[] = [];
 
 function isNamed(question: Question, property: PropertyName): boolean {
   const named =

@@ -91,7 +91,10 @@ function invalid(why: string): WeftError {
   );
 }
 
+const TO_ESCAPE = /[\p{Cc}\ufffe\uffff&<>"]/u;
+
 export function escapeXml(text: string): string {
+  if (!TO_ESCAPE.test(text)) return text;
   return text
     .replace(/[\p{Cc}\ufffe\uffff]/gu, (character) => (/[\t\n\r]/.test(character) ? character : '\ufffd'))
     .replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);

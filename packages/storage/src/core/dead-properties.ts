@@ -19,8 +19,10 @@ type Work = (tx: AnyTx) => Promise<void>;
 const NOTHING: Work = async () => undefined;
 
 export interface DeadProperties {
-  /** Of each path that has any. */
-  find(paths: readonly Segments[]): Promise<ReadonlyMap<string, readonly DeadProperty[]>>;
+  /** By path, of those that have any. */
+  find(
+    resources: readonly { readonly path: Segments }[],
+  ): Promise<ReadonlyMap<string, readonly DeadProperty[]>>;
   /** All or nothing, in order. */
   change(path: Segments, changes: readonly PropertyChange[]): Promise<void>;
   /** Each to be done in the transaction that tells of the change; of a resource and of everything below it. */
@@ -48,10 +50,12 @@ export function createDeadProperties(database: Database, instance: string): Dead
   }, BELIEF_MILLISECONDS);
 
   return {
-    async find(paths) {
+    async find(resources) {
+      if (!(await anyProperties())) return new Map();
+      const paths = resources.map(({ path }) => plainPath(path));
       const { rows } = await sql<DeadProperty & { path: string }>`
         select path, namespace, name, element from storage.properties
-        where instance = ${instance} and path = any(${paths.map(plainPath)})
+        where instance = ${instance} and path = any(${paths})
         order by path, namespace, name`.execute(database.sql);
       return Map.groupBy(rows, ({ path }) => path);
     },

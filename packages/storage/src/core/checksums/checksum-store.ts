@@ -53,12 +53,10 @@ export function createChecksumStore(database: Database, instance: string): Check
         }>`
           select inode::text, size_bytes::text, modified_ns::text, digests
           from storage.checksums
-          join unnest(
-            ${unknown.map(({ inode }) => signed(inode))}::bigint[],
-            ${unknown.map(({ size }) => String(size))}::bigint[],
-            ${unknown.map(({ modifiedNs }) => String(modifiedNs))}::bigint[]
-          ) as asked (inode, size_bytes, modified_ns) using (inode, size_bytes, modified_ns)
-          where instance = ${instance} and area = ${area}`.execute(database.sql);
+          where instance = ${instance} and area = ${area}
+            and inode = any(${`{${unknown.map(({ inode }) => signed(inode)).join()}}`}::bigint[])`.execute(
+          database.sql,
+        );
         for (const row of rows) {
           const facts = {
             inode: BigInt(row.inode),

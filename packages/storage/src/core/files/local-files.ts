@@ -6,7 +6,7 @@ import { plainPath, type Segments } from '../segments.ts';
 import { createSharedAnswer } from '../shared-answer.ts';
 import { closeDescriptor, openDescriptor, readAt, statDescriptor } from './descriptors.ts';
 import { createDirectoryWalk, type DirectoryWalk, syncDirectory } from './directory-walk.ts';
-import { toFacts, toServedFacts } from './facts.ts';
+import { toFacts } from './facts.ts';
 import { hasErrno, toFileError, withFileErrors } from './file-errors.ts';
 import { createFileThreads } from './file-threads.ts';
 import { createGatheredFile, MAXIMUM_GATHERED_BYTES, type Store } from './gathered-file.ts';
@@ -15,7 +15,7 @@ import { readNames } from './read-names.ts';
 import { createStagedFile, type Durability } from './staged-file.ts';
 import { prepareStaging, STAGING_FOLDER, stagingName, sweepStaging } from './staging.ts';
 import { copyTree, removeTree } from './trees.ts';
-import type { AreaFiles, FileFacts, ListedFile, OpenFile } from './types.ts';
+import type { AreaFiles, FileFacts, OpenFile } from './types.ts';
 
 export interface LocalFilesOptions {
   /** Folder on this machine; must exist. */
@@ -30,11 +30,14 @@ export interface LocalFilesOptions {
 
 /** O_NONBLOCK, so that opening a pipe without a writer cannot hang a thread. */
 const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-const LIST_BATCH = 128;
+/** The first part of a listing is small, so that it is there soon. */
+const FIRST_BATCH = 64;
+const LIST_BATCH = 512;
 
 /** Threads for short calls; more than one of each only on storage that lets them wait. */
-const MAXIMUM_LOOKING = 4;
-const MAXIMUM_CHANGING = 8;
+const MAXIMUM_LOOKING = 2;
+const MAXIMUM_CHANGING = 6;
+const MAXIMUM_LISTING = 2;
 /** How old the answer about space may be. */
 const SPACE_MILLISECONDS = 20;
 
@@ -51,6 +54,7 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
   // Apart, so that looking does not wait for content on its way to the disk.
   const looking = callsOf(MAXIMUM_LOOKING);
   const changing = callsOf(MAXIMUM_CHANGING);
+  const listing = callsOf(MAXIMUM_LISTING);
   const space = createSharedAnswer(() => withFileErrors(() => statfs(root)), SPACE_MILLISECONDS);
 
   /** `prefix/name` of an entry whose parent is pinned. */
@@ -139,13 +143,13 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
     async *list(path) {
       if (path[0] === STAGING_FOLDER)
         throw new WeftError('forbidden', 'reserved-name', 'The name is reserved.');
-      const names = readNames(
+      const batches = readNames(
         (work) => walk.within(path, (prefix) => withFileErrors(() => work(prefix))),
-        LIST_BATCH,
+        { first: FIRST_BATCH, others: LIST_BATCH },
       );
-      for await (const batch of names) {
-        const served = path.length > 0 ? batch : batch.filter((name) => name !== STAGING_FOLDER);
-        yield await describeEntries(walk, path, served);
+      for await (const names of batches) {
+        const served = path.length > 0 ? names : names.filter((name) => name !== STAGING_FOLDER);
+        yield await listing.describe(path, served);
       }
     },
 
@@ -229,7 +233,7 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
 
     sweep: () => sweepStaging(stagingFolder),
     async close() {
-      await Promise.all([looking.close(), changing.close()]);
+      await Promise.all([looking.close(), changing.close(), listing.close()]);
       await walk.close();
     },
   };
@@ -255,26 +259,4 @@ async function requireParent(walk: DirectoryWalk, path: Segments): Promise<void>
       },
     );
   }
-}
-
-/** An entry that vanished since it was read is left out, and so is what is not served. */
-function describeEntries(
-  walk: DirectoryWalk,
-  path: Segments,
-  names: readonly string[],
-): Promise<ListedFile[]> {
-  return walk.within(path, async (prefix) => {
-    const entries = await Promise.all(
-      names.map(async (name): Promise<ListedFile | undefined> => {
-        try {
-          const facts = toServedFacts(await lstat(diskPath(`${prefix}/${name}`), { bigint: true }));
-          return facts && { name, facts };
-        } catch (error) {
-          if (hasErrno(error, 'ENOENT')) return undefined;
-          throw toFileError(error);
-        }
-      }),
-    );
-    return entries.filter((entry) => entry !== undefined);
-  });
 }

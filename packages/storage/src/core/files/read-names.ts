@@ -11,8 +11,12 @@ type Within = <Result>(work: (prefix: string) => Promise<Result>) => Promise<Res
  * Names in a directory, in batches. Those that are not UTF-8 come at the end: where there are any, the directory is read
  * once more, as bytes.
  */
-export async function* readNames(within: Within, batch: number): AsyncGenerator<string[]> {
-  const directory = await within((prefix) => opendir(`${prefix}/.`, { bufferSize: batch }));
+export async function* readNames(
+  within: Within,
+  batches: { first: number; others: number },
+): AsyncGenerator<string[]> {
+  const directory = await within((prefix) => opendir(`${prefix}/.`, { bufferSize: batches.first }));
+  let batch = batches.first;
   let names: string[] = [];
   let raw = false;
   for await (const { name } of directory) {
@@ -24,6 +28,7 @@ export async function* readNames(within: Within, batch: number): AsyncGenerator<
     if (names.length < batch) continue;
     yield names;
     names = [];
+    batch = batches.others;
   }
   if (raw) names.push(...(await within(readRawNames)));
   if (names.length > 0) yield names;
@@ -37,6 +42,6 @@ async function readRawNames(prefix: string): Promise<string[]> {
 /** All of them. */
 export async function allNames(within: Within): Promise<string[]> {
   const all: string[] = [];
-  for await (const names of readNames(within, 128)) all.push(...names);
+  for await (const names of readNames(within, { first: 128, others: 128 })) all.push(...names);
   return all;
 }
