@@ -143,10 +143,10 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
     async *list(path) {
       if (path[0] === STAGING_FOLDER)
         throw new WeftError('forbidden', 'reserved-name', 'The name is reserved.');
-      const batches = readNames(
-        (work) => walk.within(path, (prefix) => withFileErrors(() => work(prefix))),
-        { first: FIRST_BATCH, others: LIST_BATCH },
-      );
+      const batches = readNames((work) => walk.within(path, (prefix) => withFileErrors(() => work(prefix))), {
+        first: FIRST_BATCH,
+        others: LIST_BATCH,
+      });
       for await (const names of batches) {
         const served = path.length > 0 ? names : names.filter((name) => name !== STAGING_FOLDER);
         yield await listing.describe(path, served);
