@@ -1,184 +1,242 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { request as httpsRequest } from 'node:https';
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeAccounts, whyNoAccounts } from '../../packages/storage/test/local-accounts.ts';
+import { workersOf } from '../../packages/storage/test/multi-user-site.ts';
 import { startTestSite, type TestProcess, type TestSite } from '../../packages/storage/test/start-door.ts';
 import type { ChaosReport, ChaosRun } from './run.ts';
+import { startUploadClient, type UploadClient, type Uploads } from './storage-clients.ts';
 
 const UPLOADS = Number(process.env.WEFT_CHAOS_UPLOADS ?? 1000);
-const LANES = 8;
+const CLIENTS = 8;
 const MAXIMUM_BYTES = 400_000;
+/** In each mode; a start takes seconds on a busy machine. */
+const MAXIMUM_SERVICE_KILLS = 20;
+const USERS = ['alice', 'bob', 'carol'];
+const SCOPE = 'storage.read:/ storage.modify:/';
+
+/** One way of running the service, and where each user's files then lie. */
+interface Mode {
+  readonly name: string;
+  readonly users: readonly string[];
+  readonly config: Record<string, unknown>;
+  rootOf(user: string, area: string): string;
+}
 
 /**
- * Uploads while the service, the worker of the local user and clients are killed at random moments: every file under a
- * final name is whole, none that was acknowledged is lost, and nothing unfinished is left after a restart.
+ * Uploads while the service, the workers of the local users and the clients are killed with SIGKILL at random moments: every
+ * file under a final name is whole, none that was acknowledged is lost, nothing unfinished is left after a restart, and no
+ * worker outlives its service.
  */
 const chaos: ChaosRun = {
   name: 'storage',
   async run(report) {
-    await inMode(report, 'single-user', {}, (root) => root);
+    await inMode(report, () => ({
+      name: 'single-user',
+      users: ['alice'],
+      config: {},
+      rootOf: (_, area) => area,
+    }));
     const reason = whyNoAccounts();
     if (reason !== undefined) return report.note(`multi-user: skipped, ${reason}`);
-    const { accounts: made, remove: removeAccounts } = makeAccounts(1);
-    const account = made[0]?.name ?? '';
+    const { accounts, remove } = makeAccounts(USERS.length);
     const folder = mkdtempSync(path.join(tmpdir(), 'weft-chaos-'));
+    const nameOf = (user: string) => accounts[USERS.indexOf(user)]?.name ?? '';
     try {
-      chmodSync(folder, 0o777);
-      const accounts = path.join(folder, 'accounts');
-      const config = (issuer: string) => {
-        writeFileSync(accounts, `${account} alice ${issuer}\n`);
+      chmodSync(folder, 0o1777);
+      await inMode(report, (issuer) => {
+        const file = path.join(folder, 'accounts');
+        writeFileSync(file, USERS.map((user) => `${nameOf(user)} ${user} ${issuer}\n`).join(''));
         return {
-          areas: [{ name: 'own', root: path.join(folder, '{username}') }],
-          multi_user: { mapping: [{ method: 'file', file: accounts }] },
+          name: 'multi-user',
+          users: USERS,
+          config: {
+            areas: [{ name: 'own', root: path.join(folder, '{username}') }],
+            multi_user: { mapping: [{ method: 'file', file }] },
+          },
+          rootOf: (user) => path.join(folder, nameOf(user)),
         };
-      };
-      await inMode(report, 'multi-user', config, () => path.join(folder, account));
+      });
     } finally {
       rmSync(folder, { recursive: true, force: true });
-      removeAccounts();
+      remove();
     }
   },
 };
 
 export default chaos;
 
-type Config = Record<string, unknown> | ((issuer: string) => Record<string, unknown>);
-
-async function inMode(
-  report: ChaosReport,
-  mode: string,
-  config: Config,
-  rootOf: (root: string) => string,
-): Promise<void> {
+async function inMode(report: ChaosReport, modeFor: (issuer: string) => Mode): Promise<void> {
   const site = await startTestSite();
   try {
-    const child = await site.prepareProcess(
-      'observatory',
-      typeof config === 'function' ? config(site.issuer.issuer) : config,
-    );
-    await upload(report, mode, site, child, rootOf(child.door.root));
+    const mode = modeFor(site.issuer.issuer);
+    const service = await site.prepareProcess('observatory', mode.config);
+    const uploads: Uploads = { attempts: 0, sums: new Map(), acknowledged: new Set(), answers: new Map() };
+    await killWhileUploading(report, site, service, mode, uploads);
+    await checkWhatIsLeft(report, service, mode, uploads);
   } finally {
     await site.stop();
   }
 }
 
-async function upload(
+/** Kills whatever is there, until enough uploads were begun. */
+async function killWhileUploading(
   report: ChaosReport,
-  mode: string,
   site: TestSite,
-  child: TestProcess,
-  root: string,
+  service: TestProcess,
+  mode: Mode,
+  uploads: Uploads,
 ): Promise<void> {
-  const sums = new Map<string, string>();
-  const acknowledged = new Set<string>();
+  /** How often, and how often with an upload in flight. */
   const kills = { service: 0, worker: 0, client: 0 };
-  /** By status; without one, the connection broke. */
-  const answers = new Map<number | undefined, number>();
-  let attempts = 0;
-  for (let round = 0; attempts < UPLOADS; round++) {
-    await child.start();
-    let stop = false;
-    const lanes = Array.from({ length: LANES }, async (_, lane) => {
-      for (let index = 0; !stop && attempts < UPLOADS; index++) {
-        attempts += 1;
-        const name = `r${round}-${lane}-${index}`;
-        const body = randomBytes(Math.floor(Math.random() * MAXIMUM_BYTES));
-        sums.set(name, sumOf(body));
-        const leaves = Math.random() < 0.1;
-        if (leaves) kills.client += 1;
-        const status = await put(site, child, `/f/${name}`, body, leaves);
-        answers.set(status, (answers.get(status) ?? 0) + 1);
-        if (status === 201) acknowledged.add(name);
-        // Nobody is there, or the worker has just been killed.
-        if (status !== 201 && !leaves) await sleep(200);
-      }
-    });
-    const before = acknowledged.size;
+  const inFlight = { service: 0, worker: 0, client: 0 };
+  const clients = new Map<number, { user: string; client: UploadClient }>();
+  let started = 0;
+  let orphans = 0;
+  const token = async (user: string) => await service.door.token(SCOPE, { sub: user });
+  const begin = async (slot: number) => {
+    const user = mode.users[slot % mode.users.length] ?? '';
+    const order = {
+      url: service.door.url,
+      authority: site.authority.certificate,
+      token: await token(user),
+      prefix: `${user}-${started++}`,
+      maximumBytes: MAXIMUM_BYTES,
+    };
+    clients.set(slot, { user, client: startUploadClient(order, uploads) });
+  };
+  const busy = () => [...clients.values()].filter(({ client }) => client.busy()).length;
+
+  await service.start();
+  await Promise.all(Array.from({ length: CLIENTS }, (_, slot) => begin(slot)));
+  while (uploads.attempts < UPLOADS) {
+    const before = uploads.acknowledged.size;
     let until = Number.POSITIVE_INFINITY;
-    while (performance.now() < until && attempts < UPLOADS) {
-      await sleep(100 + Math.random() * 400);
+    while (performance.now() < until && uploads.attempts < UPLOADS) {
+      await sleep(50 + Math.random() * 250);
+      if (uploads.acknowledged.size === before) continue;
       // Counted from the first success: starting takes long on a busy machine.
-      if (acknowledged.size > before) until = Math.min(until, performance.now() + Math.random() * 2000);
-      if (acknowledged.size > before && Math.random() < 0.5) kills.worker += killWorkers(child.pid);
-    }
-    await child.kill();
-    kills.service += 1;
-    stop = true;
-    await Promise.all(lanes);
-  }
-  await child.start();
-  const answer = await child.door.call('PROPFIND', '/f/', { headers: { depth: '0' } });
-  report.note(
-    `${mode}: ${attempts} uploads, ${acknowledged.size} acknowledged; killed the service ${kills.service}, workers ${kills.worker}, clients ${kills.client} times; answers ${[...answers].map(([status, count]) => `${status ?? 'broken'}: ${count}`).join(', ')}`,
-  );
-  report.check(`${mode}: the service answers after it all`, answer.status === 207, String(answer.status));
-  const present = readdirSync(path.join(root, 'f'));
-  const broken = present.filter((name) => sumOf(readFileSync(path.join(root, 'f', name))) !== sums.get(name));
-  report.check(`${mode}: every file under a final name is whole`, broken.length === 0, broken.join(', '));
-  const names = new Set(present);
-  const lost = [...acknowledged].filter((name) => !names.has(name));
-  report.check(`${mode}: no acknowledged upload is lost`, lost.length === 0, lost.join(', '));
-  const left = filesBelow(path.join(root, '.weft-staging'));
-  report.check(`${mode}: nothing unfinished is left`, left.length === 0, left.join(', '));
-  await child.kill();
-}
-
-function put(
-  site: TestSite,
-  child: TestProcess,
-  target: string,
-  body: Buffer,
-  leaves: boolean,
-): Promise<number | undefined> {
-  return child.door.token('storage.read:/ storage.modify:/').then(
-    (token) =>
-      new Promise((resolve) => {
-        const request = httpsRequest(`${child.door.url}${target}`, {
-          agent: site.agent,
-          method: 'PUT',
-          headers: { authorization: `Bearer ${token}`, 'content-length': body.length },
-        });
-        request.on('error', () => resolve(undefined));
-        request.on('response', (response) => {
-          response.resume();
-          response.on('error', () => resolve(undefined));
-          response.on('end', () => resolve(response.statusCode));
-        });
-        if (leaves) {
-          request.write(body.subarray(0, body.length / 2));
-          setTimeout(() => request.destroy(), Math.random() * 50);
-        } else {
-          request.end(body);
+      if (kills.service < MAXIMUM_SERVICE_KILLS)
+        until = Math.min(until, performance.now() + Math.random() * 3000);
+      if (Math.random() < 0.4) {
+        for (const { pid } of workersOf(service.pid).filter(() => Math.random() < 0.5)) {
+          inFlight.worker += busy() > 0 ? 1 : 0;
+          kills.worker += killNow(pid);
         }
-      }),
+      }
+      if (Math.random() < 0.4) {
+        const slot = Math.floor(Math.random() * CLIENTS);
+        const victim = clients.get(slot)?.client;
+        inFlight.client += victim?.busy() ? 1 : 0;
+        kills.client += 1;
+        await victim?.kill();
+        await begin(slot);
+      }
+    }
+    const workers = workersOf(service.pid).map(({ pid }) => pid);
+    inFlight.service += busy() > 0 ? 1 : 0;
+    kills.service += 1;
+    await service.kill();
+    orphans += await survivorsOf(workers);
+    await service.start();
+  }
+  for (const { client } of clients.values()) await client.kill();
+
+  const { attempts, acknowledged, answers } = uploads;
+  const list = (['service', 'worker', 'client'] as const)
+    .filter((victim) => kills[victim] > 0)
+    .map((victim) => `${victim} ${kills[victim]} times (${inFlight[victim]} with an upload in flight)`);
+  report.note(`${mode.name}: killed ${list.join(', ')}`);
+  report.note(
+    `${mode.name}: ${attempts} uploads, ${acknowledged.size} acknowledged; answers ${[...answers].map(([status, count]) => `${status ?? 'broken'}: ${count}`).join(', ')}`,
   );
+  report.check(`${mode.name}: no worker outlives its service`, orphans === 0, `${orphans} did`);
+  const odd = [...answers.keys()].filter(
+    (status) => status !== undefined && status !== 201 && status !== 503,
+  );
+  report.check(`${mode.name}: every answer is 201 or 503`, odd.length === 0, odd.join(', '));
 }
 
-/** kill -9 for every child of the service: in multi-user mode its workers, otherwise there is none. */
-function killWorkers(service: number | undefined): number {
-  let killed = 0;
-  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-    try {
-      const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-      if (Number(/^PPid:\s*(\d+)/m.exec(status)?.[1]) !== service) continue;
-      process.kill(Number(pid), 'SIGKILL');
-      killed += 1;
-    } catch {
-      // It has ended meanwhile.
+async function checkWhatIsLeft(
+  report: ChaosReport,
+  service: TestProcess,
+  mode: Mode,
+  { sums, acknowledged }: Uploads,
+): Promise<void> {
+  await service.kill();
+  await service.start();
+  const answers: number[] = [];
+  const broken: string[] = [];
+  const left: string[] = [];
+  const present = new Set<string>();
+  for (const user of mode.users) {
+    const token = await service.door.token(SCOPE, { sub: user });
+    const answer = await service.door.call('PROPFIND', '/f/', { token, headers: { depth: '0' } });
+    answers.push(answer.status);
+    const root = mode.rootOf(user, service.door.root);
+    for (const name of existsSync(path.join(root, 'f')) ? readdirSync(path.join(root, 'f')) : []) {
+      present.add(name);
+      const sum = createHash('sha256')
+        .update(readFileSync(path.join(root, 'f', name)))
+        .digest('hex');
+      if (sum !== sums.get(name)) broken.push(name);
     }
+    left.push(...filesBelow(path.join(root, '.weft-staging')));
   }
-  return killed;
+  const lost = [...acknowledged].filter((name) => !present.has(name));
+  report.check(
+    `${mode.name}: the service answers after it all`,
+    answers.every((status) => status === 207),
+    answers.join(', '),
+  );
+  report.check(
+    `${mode.name}: every file under a final name is whole`,
+    broken.length === 0,
+    `${present.size} files; ${broken.join(', ')}`,
+  );
+  report.check(`${mode.name}: no acknowledged upload is lost`, lost.length === 0, lost.join(', '));
+  report.check(`${mode.name}: nothing unfinished is left`, left.length === 0, left.join(', '));
+  await service.kill();
+}
+
+/** How many of these processes are still there, a moment after their parent has been killed. */
+async function survivorsOf(pids: readonly number[]): Promise<number> {
+  const alive = () => pids.filter((pid) => /^State:\s+[^ZX]/m.test(statusOf(pid)));
+  for (let patience = 0; patience < 20 && alive().length > 0; patience++) await sleep(50);
+  return alive().length;
+}
+
+function statusOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/status`, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function killNow(pid: number): number {
+  try {
+    process.kill(pid, 'SIGKILL');
+    return 1;
+  } catch {
+    // It has ended meanwhile.
+    return 0;
+  }
 }
 
 function filesBelow(folder: string): string[] {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) =>
     statSync(path.join(folder, name)).isFile(),
   );
-}
-
-function sumOf(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }
