@@ -32,6 +32,7 @@ export const storage = defineComponent({
         events: (principal, event) => maySee(door, principal, event),
         options: {
           rawBodies: true,
+          rawTargets: true,
           deferContinue: true,
           requestClientCertificate: config.client_certificates,
           methods: WEBDAV_METHODS.map((name) => ({ name, hasBody: false })),

@@ -52,8 +52,7 @@ export function createListener(options: CreateListenerOptions): FastifyInstance 
     keepAliveTimeout: 75_000,
     // FTS clients put hundreds of job ids into one path segment (brief fts 2.1).
     routerOptions: { maxParamLength: 64 * 1024, ignoreTrailingSlash: true },
-    rewriteUrl: (request: { url?: string | undefined }) =>
-      rewriteTarget(request.url ?? '/', options.collapseSlashes === true),
+    rewriteUrl: (request: { url?: string | undefined }) => rewriteTarget(request.url ?? '/', options),
   };
   const secure = {
     ...contextOf('current' in options.tls ? options.tls.current() : options.tls),
@@ -165,12 +164,27 @@ function requestId(request: { headers: Record<string, string | string[] | undefi
 }
 
 /** The routable form of a request target: absolute-form reduced to its path, slashes collapsed where the dialect does so. */
-function rewriteTarget(target: string, collapse: boolean): string {
-  const path = /^https?:\/\//i.test(target) ? target.replace(/^https?:\/\/[^/?#]*/i, '') || '/' : target;
+function rewriteTarget(
+  target: string,
+  { collapseSlashes: collapse = false, rawTargets = false }: ListenerOptions,
+): string {
+  const given = /^https?:\/\//i.test(target) ? target.replace(/^https?:\/\/[^/?#]*/i, '') || '/' : target;
+  const path = rawTargets && !isDecodable(given) ? given.replaceAll('%', '%25') : given;
   if (!collapse) return path;
   const query = path.indexOf('?');
   const bare = query === -1 ? path : path.slice(0, query);
   return bare.replace(/\/{2,}/g, '/') + (query === -1 ? '' : path.slice(query));
+}
+
+function isDecodable(target: string): boolean {
+  if (!target.includes('%')) return true;
+  try {
+    decodeURIComponent(target);
+    return true;
+  } catch (error) {
+    if (error instanceof URIError) return false;
+    throw error;
+  }
 }
 
 /**

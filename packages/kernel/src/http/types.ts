@@ -40,6 +40,8 @@ export interface ListenerOptions {
   requestClientCertificate?: boolean;
   /** Leave every body unread, so that the handler streams `request.raw`. */
   rawBodies?: boolean;
+  /** Targets whose escapes are no UTF-8 reach the routes too, instead of Fastify's 400; the dialect reads `rawTarget`. */
+  rawTargets?: boolean;
   /** Speak HTTP/2 too, with whoever asks for it (browsers do). */
   http2?: boolean;
   /** Decide about `Expect: 100-continue` in the handler (call `request.raw` only after `reply.raw.writeContinue()`). */
