@@ -1,8 +1,10 @@
 import { revoke } from '@weft/kernel/auth';
+import { createSecretBox } from '@weft/kernel/config';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { addCaveat } from '../src/core/macaroons/macaroon.ts';
 import { parseMacaroon, printMacaroon } from '../src/core/macaroons/macaroon-format.ts';
+import { createMacaroonKeys } from '../src/core/macaroons/macaroon-keys.ts';
 import { type Answer, startTestSite, type TestDoor, type TestSite } from './start-door.ts';
 
 let site: TestSite;
@@ -278,5 +280,19 @@ describe('macaroons', () => {
     expect(rows).toHaveLength(1);
     expect(parseMacaroon(text).identifier.startsWith(`${rows[0]?.id}.`)).toBe(true);
     expect(rows[0]?.sealed.length).toBeGreaterThan(32 + 28);
+  });
+
+  it('go on being good when their key has been replaced, until none of them can be alive', async () => {
+    const { database } = site.database;
+    const secrets = createSecretBox(Buffer.alloc(32, 7));
+    const keysOf = (rotationSeconds: number, lifetimeSeconds: number) =>
+      createMacaroonKeys(database, secrets, 'rotation', { rotationSeconds, lifetimeSeconds });
+    const first = await keysOf(3600, 3600).current();
+    expect(await keysOf(3600, 3600).current()).toEqual(first);
+    const second = await keysOf(0, 3600).current();
+    expect(second.id).not.toBe(first.id);
+    expect(await keysOf(3600, 3600).find(first.id)).toEqual(first);
+    await keysOf(0, 0).current();
+    expect(await keysOf(3600, 3600).find(first.id)).toBeUndefined();
   });
 });

@@ -267,6 +267,24 @@ describe('a stage request', () => {
   });
 });
 
+describe('the queue of a tape system', () => {
+  it('is among the metrics', async () => {
+    const metrics = async () => (await door.call('GET', '/.weft/metrics', { token: null })).text;
+    await expect
+      .poll(metrics, { timeout: 8_000 })
+      .toMatch(/weft_storage_tape_files\{site="hpc",locality="tape"\} [1-9]/);
+    expect(await metrics()).toMatch(/weft_storage_tape_queue\{site="hpc",state="SUBMITTED"\} \d/);
+    expect(await metrics()).toMatch(/weft_storage_tape_recalls_total\{site="hpc",outcome="recalled"\} [1-9]/);
+  });
+
+  it('is described, with the macaroons and the space report, in the OpenAPI document', async () => {
+    const { paths } = JSON.parse((await door.call('GET', '/.weft/openapi.json', { token: null })).text);
+    for (const path of ['/api/v1/stage', '/api/v1/archiveinfo', '/.oauth2/token', '/srr.json'])
+      expect(Object.keys(paths)).toContain(path);
+    expect(paths['/api/v1/stage'].post.requestBody).toBeDefined();
+  });
+});
+
 describe('an instance without tape', () => {
   it('answers that everything is on disk', async () => {
     await disk.call('PUT', '/x', { body: 'x' });

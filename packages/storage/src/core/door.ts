@@ -61,7 +61,7 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
   const url = new URL(config.url);
   const usage = createUsage(context.database, config.site, stagingName());
   await usage.dropClaims(isMakerGone);
-  const tape = await openTapeSystem(context, checksums);
+  const tape = await openTapeSystem(context, checksums, usage);
   const journal = createJournal(context, config.site, checksums, usage, tape?.follow);
   const notes = join(context.dataFolder, `uploads-${config.site}`);
   await mkdir(notes, { recursive: true, mode: 0o700 });

@@ -17,9 +17,7 @@ export async function evictFile(
     const place = areas.locate(file.path.split('/').filter((name) => name !== ''));
     const facts = await place.area.files.lookup(place.inner);
     if (facts && isReplacement(facts, file)) {
-      return database.transaction((tx) =>
-        recordSwap(tx, tape, { file, place, now: facts }, { onDisk: false }),
-      );
+      return recordSwap(database, tape, { file, place, now: facts }, { onDisk: false });
     }
     const staged = await place.area.files.stage();
     // The last byte alone: the file system keeps the length and nothing else.

@@ -1,4 +1,4 @@
-import type { Database } from '@weft/kernel/database';
+import type { AnyTx, Database } from '@weft/kernel/database';
 import { WeftError } from '@weft/kernel/errors';
 import type { Area } from '../areas.ts';
 import type { AreaFiles, FileFacts, StagedFile } from '../files/types.ts';
@@ -16,14 +16,14 @@ export function guardFiles(
 ): AreaFiles {
   const plain = (path: Segments) => plainPath([...base, ...path]);
 
-  const shared = <Result>(work: () => Promise<Result>): Promise<Result> =>
+  const shared = <Result>(work: (tx: AnyTx) => Promise<Result>): Promise<Result> =>
     database.transaction(async (tx) => {
       await lockArea(tx, instance, name, 'shared');
-      return work();
+      return work(tx);
     });
 
-  async function requireOnDisk(path: Segments, facts: FileFacts): Promise<void> {
-    const [state] = await tapeFiles.find(name, [{ ...facts, path: plain(path) }]);
+  async function requireOnDisk(path: Segments, facts: FileFacts, tx?: AnyTx): Promise<void> {
+    const [state] = await tapeFiles.find(name, [{ ...facts, path: plain(path) }], tx);
     if (state && !state.onDisk) throw onTape();
   }
 
@@ -42,11 +42,11 @@ export function guardFiles(
     async stage(expectedBytes): Promise<StagedFile> {
       const staged = await files.stage(expectedBytes);
       /** What ends it runs under the lock; when it does not come to that, the file goes. */
-      const finish = async (check: () => Promise<void>, end: () => Promise<FileFacts>) => {
+      const finish = async (check: (tx: AnyTx) => Promise<void>, end: () => Promise<FileFacts>) => {
         let begun = false;
         try {
-          return await shared(async () => {
-            await check();
+          return await shared(async (tx) => {
+            await check(tx);
             begun = true;
             return end();
           });
@@ -63,7 +63,7 @@ export function guardFiles(
           ),
         writeInto: (path, position) =>
           finish(
-            async () => requireOnDisk(path, await files.stat(path)),
+            async (tx) => requireOnDisk(path, await files.stat(path), tx),
             () => staged.writeInto(path, position),
           ),
       };

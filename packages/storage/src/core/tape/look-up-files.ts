@@ -1,3 +1,4 @@
+import type { AnyTx } from '@weft/kernel/database';
 import { describeError, WeftError } from '@weft/kernel/errors';
 import type { Areas, Place } from '../areas.ts';
 import type { FileFacts } from '../files/types.ts';
@@ -27,6 +28,7 @@ export async function lookUpFiles(
   tape: TapeSystem,
   areas: Areas,
   asked: readonly AskedFile[],
+  connection?: AnyTx,
 ): Promise<FoundFile[]> {
   const looks: Look[] = [];
   for (let at = 0; at < asked.length; at += LOOKS_AT_ONCE)
@@ -39,6 +41,7 @@ export async function lookUpFiles(
     const found = await tape.localities(
       area,
       inArea.map(({ one, facts }) => ({ ...facts, path: one.path })),
+      connection,
     );
     for (const [index, { one }] of inArea.entries()) localities.set(one, found[index] ?? 'DISK');
   }

@@ -63,7 +63,7 @@ async function recall(
   };
 
   if (file && !file.onDisk && isReplacement(facts, file)) {
-    await database.transaction((tx) => recordSwap(tx, tape, { file, place, now: facts }, recalled));
+    await recordSwap(database, tape, { file, place, now: facts }, recalled);
     return 'recalled';
   }
   if (!file || file.onDisk || file.copy === undefined || !isSame(facts, file)) {

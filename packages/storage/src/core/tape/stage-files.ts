@@ -28,7 +28,7 @@ export async function stageFiles(
   return await database.transaction(async (tx) => {
     // While it looks, nothing is taken from disk: what is said to be there is pinned before it can go.
     for (const { name } of concerned) await lockArea(tx, tape.instance, name, 'shared');
-    const found = await lookUpFiles(tape, areas, asked);
+    const found = await lookUpFiles(tape, areas, asked, tx);
     const files = found.map((file, index) => ({
       asked: file.asked,
       path: file.path,

@@ -1,6 +1,8 @@
 import type { AnyTx, Database, Sql } from '@weft/kernel/database';
-import type { Place } from '../areas.ts';
+import type { Area, Place } from '../areas.ts';
+import type { Digests } from '../checksums/digests.ts';
 import type { FileFacts, StagedFile } from '../files/types.ts';
+import type { SpaceChange } from '../space/usage.ts';
 import { lockArea } from './area-lock.ts';
 import type { TapeFile } from './tape-files.ts';
 import type { TapeSystem } from './tape-system.ts';
@@ -39,14 +41,23 @@ export async function swapContent(
   const planned = plannedTime(file);
   let ended = false;
   try {
+    const standing = await area.files.lookup(inner);
+    if (!standing || !isSame(standing, file)) return false;
+    // Asked beforehand: those who wait for the lock may have taken every connection but the transaction's own.
+    const known = await knownContent(tape, file, area);
+    const owned = await ownership(tape, area, standing);
     await tape.files.announce(file, planned.ns);
     return await database.transaction(async (tx) => {
       await lockArea(tx, tape.instance, area.name, 'exclusive');
       const before = await area.files.lookup(inner);
-      if (!before || !isSame(before, file) || (await unless?.(tx))) return false;
+      if (!before || !isSame(before, file) || (await unless?.(tx))) {
+        await tape.files.withdraw(tx, file);
+        return false;
+      }
       ended = true;
       const now = await staged.commit(inner, { replace: true, modified: planned.date });
-      await recordSwap(tx, tape, { file, place, now }, { onDisk, also });
+      await record(tx, tape, { file, area, known, now }, { onDisk, also });
+      await tape.usage.apply(tx, owned(now));
       return true;
     });
   } finally {
@@ -54,18 +65,44 @@ export async function swapContent(
   }
 }
 
-/** Says what stands there now; the content is the same, and so are its checksums. */
+/** Says what a process that died has put there. */
 export async function recordSwap(
-  tx: AnyTx & Sql,
+  database: Database,
   tape: TapeSystem,
   { file, place: { area }, now }: { file: TapeFile; place: Place; now: FileFacts },
+  swap: Pick<Swap, 'onDisk' | 'also'>,
+): Promise<void> {
+  const known = await knownContent(tape, file, area);
+  await database.transaction((tx) => record(tx, tape, { file, area, known, now }, swap));
+}
+
+/** The content is the same, and so are its checksums. */
+async function knownContent(tape: TapeSystem, file: TapeFile, { name }: Area): Promise<Digests> {
+  const [digests = {}] = await tape.checksums.find(name, [file]);
+  return digests;
+}
+
+async function record(
+  tx: AnyTx & Sql,
+  tape: TapeSystem,
+  { file, area, known, now }: { file: TapeFile; area: Area; known: Digests; now: FileFacts },
   { onDisk, also }: Pick<Swap, 'onDisk' | 'also'>,
 ): Promise<void> {
-  const [digests = {}] = await tape.checksums.find(area.name, [file]);
   const diskSeconds = area.config.tape?.evict_after_seconds ?? 0;
   await tape.files.replaced(tx, file, now, { onDisk, diskSeconds });
-  await tape.checksums.record(tx, [{ area: area.name, facts: now, digests }]);
+  await tape.checksums.record(tx, [{ area: area.name, facts: now, digests: known }]);
   await also?.(tx, now);
+}
+
+/** In areas with a quota for each user, who uploaded what stood there: what comes counts as theirs too. */
+async function ownership(
+  { usage }: TapeSystem,
+  { account, config: { name, quota } }: Area,
+  before: FileFacts,
+): Promise<(now: FileFacts) => SpaceChange[]> {
+  if (account || quota?.user_bytes === undefined) return () => [];
+  const [owner = ''] = await usage.ownersOf(name, [before]);
+  return (file) => [{ area: name, owner, usedBytes: 0, claimedBytes: 0, file }];
 }
 
 /** Whether what stands there is what the record speaks of. */

@@ -1,4 +1,4 @@
-import type { AnyTx, Database } from '@weft/kernel/database';
+import type { AnyTx, Database, Sql } from '@weft/kernel/database';
 import { sql } from 'kysely';
 import type { FileFacts } from '../files/types.ts';
 
@@ -28,10 +28,11 @@ export interface TapeState {
 }
 
 export interface TapeFiles {
-  /** In the order asked; nothing: no copy on tape, and none to come. */
+  /** In the order asked; nothing: no copy on tape, and none to come. Within a transaction, on its connection. */
   find(
     area: string,
     files: readonly (Content & { path: string })[],
+    connection?: Sql | AnyTx,
   ): Promise<readonly (TapeState | undefined)[]>;
   byInode(area: string, inode: bigint): Promise<TapeFile | undefined>;
   byPath(area: string, path: string): Promise<TapeFile | undefined>;
@@ -55,6 +56,8 @@ export interface TapeFiles {
   ): Promise<boolean>;
   /** Says that something of this time is about to take the place of what stands there. */
   announce(file: TapeFile, modifiedNs: bigint): Promise<void>;
+  /** What was announced does not come. */
+  withdraw(tx: AnyTx, file: TapeFile): Promise<void>;
   replaced(
     tx: AnyTx,
     file: TapeFile,
@@ -99,7 +102,7 @@ export function createTapeFiles(database: Database, instance: string): TapeFiles
   };
 
   return {
-    async find(area, files) {
+    async find(area, files, connection = database.sql) {
       if (files.length === 0) return [];
       const { rows } = await sql<{ position: string; on_disk: boolean; copy: string | null }>`
         with asked as (
@@ -119,7 +122,7 @@ export function createTapeFiles(database: Database, instance: string): TapeFiles
         join storage.tape_files as known on known.path = asked.path collate "C"
           and known.size_bytes = asked.size_bytes and known.replacing_ns = asked.modified_ns
           and known.inode <> asked.inode
-        where instance = ${instance} and area = ${area}`.execute(database.sql);
+        where instance = ${instance} and area = ${area}`.execute(connection);
       const states = new Map(rows.map((row) => [Number(row.position), row]));
       return files.map((_, index) => {
         const row = states.get(index + 1);
@@ -196,6 +199,10 @@ export function createTapeFiles(database: Database, instance: string): TapeFiles
       await sql`update storage.tape_files set replacing_ns = ${String(modifiedNs)}::bigint where ${same(file)}`.execute(
         database.sql,
       );
+    },
+
+    async withdraw(tx, file) {
+      await sql`update storage.tape_files set replacing_ns = null where ${same(file)}`.execute(tx);
     },
 
     async replaced(tx, file, now, { onDisk, diskSeconds }) {

@@ -1,12 +1,13 @@
 import { join } from 'node:path';
 import type { ComponentContext } from '@weft/kernel/component';
-import type { AnyTx } from '@weft/kernel/database';
+import type { AnyTx, Sql } from '@weft/kernel/database';
 import type { AreaConfig, StorageConfig } from '../../config.ts';
 import { type Area, type Areas, arrangeAreas, baseOf } from '../areas.ts';
 import type { ChecksumStore } from '../checksums/checksum-store.ts';
 import type { FileFacts } from '../files/types.ts';
 import type { Entry } from '../journal.ts';
 import { isWithin, plainPath, type Segments } from '../segments.ts';
+import type { Usage } from '../space/usage.ts';
 import { guardFiles } from './guarded-files.ts';
 import { createStageRequests, type StageRequests } from './stage-requests.ts';
 import { createTapeFiles, type TapeFiles } from './tape-files.ts';
@@ -35,18 +36,24 @@ export interface TapeSystem {
   /** Where the library lies. */
   readonly folder: string;
   readonly checksums: ChecksumStore;
+  readonly usage: Usage;
   /** The areas as requests see them: stubs cannot be read. */
   guard(areas: Areas): Areas;
   /** Follows, in their transaction, changes that requests have made. */
   follow(tx: AnyTx, entries: readonly Entry[]): Promise<void>;
   /** Of files in one area, with their plain paths. */
-  localities(area: Area, files: readonly (FileFacts & { path: string })[]): Promise<Locality[]>;
+  localities(
+    area: Area,
+    files: readonly (FileFacts & { path: string })[],
+    connection?: Sql | AnyTx,
+  ): Promise<Locality[]>;
 }
 
 /** Nothing, when the configuration has no `tape`. @throws when an area has tape and the instance has not. */
 export async function openTapeSystem(
   context: ComponentContext<StorageConfig>,
   checksums: ChecksumStore,
+  usage: Usage,
 ): Promise<TapeSystem | undefined> {
   const { config, database, wakeUps, dataFolder } = context;
   const withTape = config.areas.find((area) => area.tape);
@@ -109,6 +116,7 @@ export async function openTapeSystem(
     library,
     folder,
     checksums,
+    usage,
     guard: (areas) =>
       arrangeAreas(
         areas.all.map((area) =>
@@ -121,8 +129,8 @@ export async function openTapeSystem(
       for (const entry of entries)
         for (const change of entry.changes ?? []) await followChange(tx, entry, change);
     },
-    async localities(area, asked) {
-      const states = area.config.tape ? await files.find(area.name, asked) : [];
+    async localities(area, asked, connection) {
+      const states = area.config.tape ? await files.find(area.name, asked, connection) : [];
       return Promise.all(
         asked.map(async ({ size }, index): Promise<Locality> => {
           const state = states[index];
