@@ -66,12 +66,14 @@ async function provisionUsers(tx: Tx<IdentityTables>, realm: string, { users }: 
 
 /** By subject, for users that have a password. */
 async function passwordHashes(users: readonly UserConfig[]): Promise<Map<string, string>> {
-  const hashes = new Map<string, string>();
-  for (const { subject, password, password_file: file } of users) {
-    const given = password?.reveal() ?? (file === undefined ? undefined : readFileSync(file, 'utf8').trim());
-    if (given !== undefined) hashes.set(subject, await hashPassword(given));
-  }
-  return hashes;
+  const hashed = await Promise.all(
+    users.map(async ({ subject, password, password_file: file }): Promise<[string, string][]> => {
+      const given =
+        password?.reveal() ?? (file === undefined ? undefined : readFileSync(file, 'utf8').trim());
+      return given === undefined ? [] : [[subject, await hashPassword(given)]];
+    }),
+  );
+  return new Map(hashed.flat());
 }
 
 async function provisionClients(
