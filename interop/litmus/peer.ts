@@ -1,11 +1,11 @@
-import { once } from 'node:events';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { type AddressInfo, createServer, type Server } from 'node:net';
 import path from 'node:path';
-import { connect } from 'node:tls';
 import { whyNoAccounts } from '../../packages/storage/test/local-accounts.ts';
+import { makeAppPassword } from '../harness/app-password.ts';
 import { expectEqual, expectMatch } from '../harness/expect.ts';
 import type { Peer, Suite } from '../harness/peer.ts';
+import { bridgeTo } from '../harness/plain-bridge.ts';
+import { storageOf, storageToken } from '../harness/storage-access.ts';
 import { startMultiUserStorage } from './multi-user-storage.ts';
 
 const SUITES = ['basic', 'copymove', 'props', 'locks', 'http'];
@@ -18,13 +18,8 @@ const peer: Peer = {
   install: (tools) => tools.needCommand('litmus', ['litmus']),
 
   async quick(suite) {
-    const storage = suite.instance.endpoints.sites.observatory?.storage;
-    if (storage === undefined) throw new Error('no site observatory');
-    const token = await suite.instance.token({
-      user: 'admin',
-      audience: storage,
-      scope: 'storage.read:/ storage.create:/ storage.modify:/',
-    });
+    const storage = storageOf(suite.instance, 'observatory');
+    const token = await storageToken(suite.instance, storage);
     await runLitmus(suite, 'single-user', storage, token);
     const reason = whyNoAccounts();
     if (reason !== undefined) return suite.skip('multi-user', reason);
@@ -50,24 +45,17 @@ async function runLitmus(
   token: string,
   look?: () => Promise<void>,
 ): Promise<void> {
-  const { ca } = suite.instance.endpoints;
-  const curl = (...args: string[]) =>
-    suite.tools.succeed('curl', [
-      ...['--silent', '--fail', '--cacert', ca, '--header', `Authorization: Bearer ${token}`],
-      ...args,
-    ]);
-  const made = await curl('--data', '{"label":"litmus"}', `${storage}/.weft/api/v1/app-passwords`);
-  const { id, password } = JSON.parse(made.stdout);
-  await curl('-X', 'MKCOL', `${storage}/litmus-run`);
-  // Over TLS litmus skips a test; the bridge takes the TLS off for it.
-  const bridge = await bridgeTo(storage, readFileSync(ca, 'utf8'));
+  const access = await makeAppPassword(suite, storage, token, 'litmus');
+  await access.curl('-X', 'MKCOL', `${storage}/litmus-run`);
+  // Over TLS litmus skips a test.
+  const bridge = await bridgeTo(storage, readFileSync(suite.instance.endpoints.ca, 'utf8'));
   let passed = 0;
   try {
     for (const name of SUITES) {
       await suite.check(`${mode}, ${name}: every test passes`, async () => {
         const { stdout } = await suite.tools.run(
           'litmus',
-          ['-k', `http://127.0.0.1:${bridge.port}/litmus-run/`, 'admin', password],
+          ['-k', `${bridge.url}/litmus-run/`, 'admin', access.password],
           { env: { TESTS: name }, cwd: suite.folder },
         );
         expectMatch(stdout, / 0 failed\. 100\.0%/, name);
@@ -77,24 +65,10 @@ async function runLitmus(
     await suite.check(`${mode}: ${TESTS} tests ran`, async () => expectEqual(passed, TESTS, 'tests'));
     if (look) await suite.check(`${mode}: everything belongs to the local user`, look);
   } finally {
-    bridge.server.close();
-    await curl('-X', 'DELETE', `${storage}/litmus-run/`);
-    await curl('-X', 'DELETE', `${storage}/.weft/api/v1/app-passwords/${id}`);
+    bridge.close();
+    await access.curl('-X', 'DELETE', `${storage}/litmus-run/`);
+    await access.revoke();
   }
-}
-
-async function bridgeTo(url: string, ca: string): Promise<{ server: Server; port: number }> {
-  const { hostname: host, port } = new URL(url);
-  const server = createServer((plain) => {
-    const secure = connect({ host, port: Number(port), ca });
-    plain.pipe(secure).pipe(plain);
-    plain.on('error', () => secure.destroy());
-    secure.on('error', () => plain.destroy());
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address() as AddressInfo;
-  return { server, port: address.port };
 }
 
 export default peer;
