@@ -187,9 +187,9 @@ export function overwrites(request: IncomingMessage): boolean {
 }
 
 function destinationUrl(request: IncomingMessage): string {
-  const text = header(request, 'destination');
-  if (text === undefined)
-    throw new WeftError('invalid', 'no-destination', 'The header Destination is missing.');
+  const { destination: [text, ...others] = [] } = request.headersDistinct;
+  if (text === undefined || others.length > 0)
+    throw new WeftError('invalid', 'no-destination', 'The header Destination must be there, and once.');
   return text;
 }
 
@@ -205,6 +205,12 @@ function isLocal(door: Door, request: IncomingMessage): boolean {
 function localDestination({ door, request }: Exchange): ResourcePath {
   const text = destinationUrl(request);
   if (text.startsWith('/')) return parseResourcePath(text);
+  if (!/^(?:https?|davs?):\/\/./i.test(text))
+    throw new WeftError(
+      'invalid',
+      'invalid-destination',
+      'Destination must be a URL, or a path from the root.',
+    );
   if (!isOwnAuthority(door, request, text)) {
     throw new WeftError('upstream', 'other-server', 'The destination is on another server.');
   }
