@@ -194,6 +194,18 @@ describe('a macaroon', () => {
     expect((await ask('/data', request)).status).toBe(400);
   });
 
+  it('is not offered where the site does not want it', async () => {
+    const text = await macaroon('/data', ['activity:DOWNLOAD']);
+    const none = await site.startDoor('hpc', { macaroons: { enabled: false } });
+    const body = '{"validity":"PT1H"}';
+    expect((await none.call('POST', '/data', { headers: REQUEST, body })).status).toBe(405);
+    expect((await none.call('GET', '/.well-known/oauth-authorization-server')).status).toBe(404);
+    expect(
+      (await none.call('POST', '/.oauth2/token', { body: 'grant_type=client_credentials' })).status,
+    ).toBe(405);
+    expect((await none.call('GET', '/data/2010/a', { token: text })).status).toBe(401);
+  });
+
   it('is the only thing that can be posted', async () => {
     expect((await door.call('POST', '/data/2010/a', { body: 'x' })).status).toBe(405);
     expect((await ask('/data', `{"validity":"PT1H","x":"${'x'.repeat(70_000)}"}`)).status).toBe(413);

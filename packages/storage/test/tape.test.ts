@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Answer, startTestSite, type TestDoor, type TestSite } from './start-door.ts';
 
@@ -264,6 +265,41 @@ describe('a stage request', () => {
     expect(answer.status).toBe(status);
     expect(answer.headers['content-type']).toMatch(/^application\/problem\+json/);
     expect(JSON.parse(answer.text)).toMatchObject({ status });
+  });
+});
+
+describe('the tape interface', () => {
+  it('answers no body with a failure of its own', async () => {
+    const token = await door.token(ALL);
+    const calls = [
+      '/stage',
+      '/archiveinfo',
+      '/release/x',
+      '/stage/x/cancel',
+      `/stage/${crypto.randomUUID()}/cancel`,
+    ];
+    const path = fc.oneof(
+      fc.webPath(),
+      fc.string(),
+      fc.constantFrom('/tape/a', '/..', '/%00', '/tape//', '\\'),
+    );
+    const body = fc.oneof(
+      fc.record({ paths: fc.array(path, { maxLength: 4 }) }).map((value) => JSON.stringify(value)),
+      fc
+        .record({
+          files: fc.array(fc.record({ path, diskLifetime: fc.string() }, { requiredKeys: ['path'] })),
+        })
+        .map((value) => JSON.stringify(value)),
+      fc.json({ maxDepth: 2 }),
+      fc.string(),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...calls), body, async (call, text) => {
+        const answer = await door.call('POST', `${API}${call}`, { token, body: text });
+        expect(answer.status).toBeLessThan(500);
+      }),
+      { numRuns: 120 },
+    );
   });
 });
 

@@ -34,6 +34,7 @@ const tokenAnswer = z.object({
 
 /** Discovery and token endpoint for macaroons, and what their makers see and revoke of them. */
 export function registerMacaroonRoutes(app: FastifyInstance, door: Door): void {
+  if (!door.macaroons) return;
   const { url } = door.config;
   const metadata = async () => ({
     issuer: url,

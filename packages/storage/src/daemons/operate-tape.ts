@@ -9,6 +9,9 @@ import type { BufferWork, DriveWork } from '../core/tape/work.ts';
 
 const RECALL_BUCKETS = [0.1, 1, 10, 60, 300, 1800, 3600, 4 * 3600, 24 * 3600];
 const METRICS_SECONDS = 5;
+const FORGET_SECONDS = 3600;
+/** Clients may ask for so long how a request has ended. */
+const REQUEST_DAYS = 30;
 
 /**
  * The drives of a tape system, and what tends its files on disk: takes what there is to do from durable queues, in as many
@@ -72,9 +75,16 @@ export function operateTape(
       return 'idle';
     },
   );
+  const forgetting = startLoop(
+    { database, wakeUps, log, name: `storage.forget-stage-requests.${site}`, everySeconds: FORGET_SECONDS },
+    async () => {
+      await tape.requests.forgetOld(REQUEST_DAYS);
+      return 'idle';
+    },
+  );
   return {
     stop: async () => {
-      await Promise.all([drives.stop(), buffer.stop(), counting.stop()]);
+      await Promise.all([drives, buffer, counting, forgetting].map((daemon) => daemon.stop()));
     },
   };
 }

@@ -4,6 +4,7 @@ import { type Job, RetryLater } from '@weft/kernel/work';
 import type { Place } from '../areas.ts';
 import { CONTENT_BUFFER_BYTES } from '../content-buffers.ts';
 import type { OpenFile } from '../files/types.ts';
+import { lookAgain } from './look-again.ts';
 import { isSame } from './swap-content.ts';
 import type { TapeFile } from './tape-files.ts';
 import type { FileAccess, TapeSystem } from './tape-system.ts';
@@ -20,8 +21,7 @@ export async function archiveFile(
   await access(account, async (areas) => {
     const place = areas.locate(file.path.split('/').filter((name) => name !== ''));
     const facts = await place.area.files.lookup(place.inner);
-    // Replaced or removed underneath, where nobody tells us.
-    if (facts?.kind !== 'file' || facts.inode !== file.inode) return forget(database, tape, file);
+    if (facts?.kind !== 'file' || facts.inode !== file.inode) return lookAgain(database, tape, file, job);
     const { archive_after_seconds = 0, evict_after_seconds = 0 } = place.area.config.tape ?? {};
     if (!isSame(facts, file)) {
       await tape.files.refresh(file, facts);
@@ -66,10 +66,4 @@ async function* contentOf(file: OpenFile): AsyncGenerator<Uint8Array> {
 function copyName(instance: string, { area, inode, size, modifiedNs }: TapeFile): string {
   const what = JSON.stringify([instance, area, String(inode), size, String(modifiedNs)]);
   return createHash('sha256').update(what).digest('hex').slice(0, 40);
-}
-
-async function forget(database: Database, tape: TapeSystem, file: TapeFile): Promise<void> {
-  await database.transaction(async (tx) => {
-    await tape.work.erase(tx, await tape.files.remove(tx, file.area, file.path));
-  });
 }

@@ -1,6 +1,9 @@
 import type { Database } from '@weft/kernel/database';
 import { type Job, RetryLater } from '@weft/kernel/work';
-import { isReplacement, recordSwap, swapContent } from './swap-content.ts';
+import type { FileFacts } from '../files/types.ts';
+import { lookAgain } from './look-again.ts';
+import { isReplacement, isSame, recordSwap, swapContent } from './swap-content.ts';
+import type { TapeFile } from './tape-files.ts';
 import type { FileAccess, TapeSystem } from './tape-system.ts';
 import type { BufferWork } from './work.ts';
 
@@ -19,6 +22,8 @@ export async function evictFile(
     if (facts && isReplacement(facts, file)) {
       return recordSwap(database, tape, { file, place, now: facts }, { onDisk: false });
     }
+    if (facts?.kind !== 'file' || facts.inode !== file.inode) return lookAgain(database, tape, file, job);
+    if (!isSame(facts, file)) return archiveAnew(database, tape, file, facts);
     const staged = await place.area.files.stage();
     // The last byte alone: the file system keeps the length and nothing else.
     await staged.write(new Uint8Array(1), file.size - 1);
@@ -36,4 +41,17 @@ export async function evictFile(
     );
   });
   if (pinned) throw new RetryLater(Math.max(1, (pinned.getTime() - Date.now()) / 1000), 'the file is pinned');
+}
+
+/** Somebody wrote into it underneath: what lies on tape is not what it is now. */
+async function archiveAnew(
+  database: Database,
+  tape: TapeSystem,
+  { area, account, path }: TapeFile,
+  { inode, size, modifiedNs }: FileFacts,
+): Promise<void> {
+  await database.transaction(async (tx) => {
+    await tape.work.erase(tx, await tape.files.add(tx, [{ area, account, path, inode, size, modifiedNs }]));
+    await tape.work.archive(tx, [{ area, account, inode, at: new Date() }]);
+  });
 }

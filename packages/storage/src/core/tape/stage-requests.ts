@@ -52,6 +52,8 @@ export interface StageRequests {
   ): Promise<void>;
   /** Until when somebody wants the file on disk; nothing: nobody does. */
   pinnedUntil(tx: AnyTx, account: string, path: string): Promise<Date | undefined>;
+  /** Forgets requests that ended so long ago and pin nothing. */
+  forgetOld(days: number): Promise<void>;
   count(): Promise<Readonly<Record<'SUBMITTED' | 'STARTED', number>>>;
 }
 
@@ -190,6 +192,17 @@ export function createStageRequests(database: Database, instance: string): Stage
         where instance = ${instance} and account = ${account} and path = ${path}
           and (pinned_until > now() or state in ('SUBMITTED', 'STARTED'))`.execute(tx);
       return rows[0]?.until ?? undefined;
+    },
+
+    async forgetOld(days) {
+      await sql`
+        delete from storage.stage_requests as request
+        where instance = ${instance} and completed_at < now() - make_interval(days => ${days})
+          and not exists (
+            select from storage.stage_files as file
+            where file.instance = ${instance} and file.request = request.id and pinned_until > now())`.execute(
+        database.sql,
+      );
     },
 
     async count() {
