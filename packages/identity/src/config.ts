@@ -178,6 +178,10 @@ const providerSchema = z.strictObject({
     .array(z.string())
     .default([])
     .describe('AARC entitlements, all of which the person must have'),
+  require_verified_email: z
+    .boolean()
+    .default(false)
+    .describe('Whether `email_verified` must be true; needs the scope email'),
   admin_entitlements: z
     .array(z.string())
     .default([])
@@ -234,6 +238,7 @@ const siteSchema = z.strictObject({
       }),
     )
     .default([]),
+  links_per_account: z.int().min(1).max(1000).default(20).describe('Identities that one account may have'),
   audit_look_ups: z
     .boolean()
     .default(false)

@@ -28,6 +28,7 @@ import { createRealm, realmConfigs } from './core/realm.ts';
 import { ensureSigningKey } from './core/rotate-keys.ts';
 import { removeExpired } from './daemons/remove-expired.ts';
 import { rotateSigningKeys } from './daemons/rotate-signing-keys.ts';
+import { tellExpired } from './daemons/tell-expired-links.ts';
 import type { IdentityTables } from './db/schema.ts';
 
 /** The embedded OpenID provider and account linking. */
@@ -37,7 +38,7 @@ export const identity = defineComponent({
   migrations: fileURLToPath(new URL('./db/migrations', import.meta.url)),
   prepare: provision,
   listeners,
-  daemons: [rotateSigningKeys, removeExpired],
+  daemons: [rotateSigningKeys, removeExpired, tellExpired],
 });
 
 export default identity;

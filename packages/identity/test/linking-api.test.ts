@@ -6,6 +6,7 @@ import { sql } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { configSchema } from '../src/config.ts';
 import { removeTombstones } from '../src/core/linking/remove-tombstones.ts';
+import { tellExpiredLinks } from '../src/core/linking/tell-expired-links.ts';
 import { identity } from '../src/index.ts';
 import { ALICE, ALISE, BOB, provider, type RunningProvider, startProvider } from './provider.ts';
 
@@ -293,6 +294,28 @@ async function readStream(url: string, headers: Record<string, string>) {
     return text;
   };
 }
+
+describe('a link that has reached its end', () => {
+  it('is told to services once, and again after it was made anew', async () => {
+    const { database, wakeUps } = running.context;
+    const feed = async () => (await ask('/api/v2/sites/hpc/changes?after=0', KEY)).body.changes;
+    const before = (await feed()).length;
+    const expire = () =>
+      sql`update identity.links set expires_at = now() - interval '1 second', expiry_told = false
+        where identity_id in (select id from identity.identities where subject = ${ALICE})`.execute(
+        database.sql,
+      );
+    await expire();
+    expect(await tellExpiredLinks(database, wakeUps, 100)).toBe(1);
+    expect(await tellExpiredLinks(database, wakeUps, 100)).toBe(0);
+    expect((await feed()).slice(before)).toEqual([expect.objectContaining({ sub: ALICE, state: 'expired' })]);
+    const { body } = await ask('/api/v2/sites/hpc/mappings?username=alice01', KEY);
+    expect(body.mappings.find(({ sub }: { sub: string }) => sub === ALICE).state).toBe('expired');
+    const own = await running.userToken('alice', 'openid', ALISE);
+    expect((await ask('/api/v2/me/links', own)).body.links).toEqual([]);
+    await sql`update identity.links set expires_at = null, expiry_told = false`.execute(database.sql);
+  });
+});
 
 describe('what was unlinked', () => {
   it('is remembered for 30 days, and then no more of the person', async () => {

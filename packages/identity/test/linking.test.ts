@@ -53,6 +53,15 @@ beforeAll(async () => {
           internal: [{ name: 'hpc', title: 'The computing centre', issuer: SITE_ISSUER, ...login }],
           external: [{ name: 'community', title: 'The community', issuer: ISSUER, link_days: 365, ...login }],
         },
+        {
+          name: 'strict',
+          internal: [{ name: 'strict', issuer: SITE_ISSUER, ...login }],
+          external: [
+            { name: 'verified', issuer: ISSUER, require_verified_email: true, ...login },
+            { name: 'any', issuer: ISSUER, ...login },
+          ],
+          links_per_account: 1,
+        },
       ],
     },
   });
@@ -217,6 +226,32 @@ describe('linking accounts in the browser', () => {
     await sql`delete from identity.identities where subject = 'somebody-before'`.execute(
       running.context.database.sql,
     );
+  });
+});
+
+describe('a site with rules of its own', () => {
+  it('refuses whom the provider does not vouch for, and more links than it allows', async () => {
+    await browser.get(`${ALISE}/strict`);
+    await browser.submit({ provider: 'strict' });
+    await browser.submit({ username: 'alice01', password: 'first' });
+    await browser.submitTo('/strict/link', { provider: 'verified' });
+    const refused = await browser.submit({ username: 'alice', password: 'correct horse battery' });
+    expect([refused.status, refused.text.includes('has not verified your e-mail address')]).toEqual([
+      403,
+      true,
+    ]);
+
+    await browser.get(`${ALISE}/strict`);
+    await browser.submitTo('/strict/link', { provider: 'any' });
+    expect((await browser.submit({ decision: 'link' })).text).toContain('Linked.');
+    // Eve's identity in the same browser.
+    await browser.get(`${ISSUER}/endsession`);
+    await browser.submit({ decision: 'sign-out' });
+    await browser.get(`${ALISE}/strict`);
+    await browser.submitTo('/strict/link', { provider: 'any' });
+    await browser.submit({ username: 'eve', password: 'tr0ub4dor' });
+    const second = await browser.submit({ decision: 'link' });
+    expect([second.status, second.text.includes('too many links')]).toEqual([409, true]);
   });
 });
 

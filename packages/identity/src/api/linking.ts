@@ -237,7 +237,8 @@ export function registerLinking(
         displayName: waiting.display_name ?? undefined,
         claims: waiting.claims,
       };
-      await linkIdentity(tx, wakeUps, session, seen, provider.link_days, originOf(request));
+      const rules = { linkDays: provider.link_days, maximum: site.links_per_account };
+      await linkIdentity(tx, wakeUps, session, seen, rules, originOf(request));
       return 'linked';
     });
     return reply.redirect(`/${site.name}?done=${done}`, 303);

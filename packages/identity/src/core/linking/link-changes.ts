@@ -7,7 +7,7 @@ import { type RequestOrigin, recordAudit } from '../audit.ts';
 /** Wakes streams of link changes. */
 export const LINKS_CHANGED = 'identity.links';
 
-export type LinkState = 'active' | 'suspended' | 'unlinked';
+export type LinkState = 'active' | 'suspended' | 'unlinked' | 'expired';
 
 /** A link as it is after a change. */
 export interface ChangedLink {
@@ -23,6 +23,7 @@ const ACTIONS: Readonly<Record<LinkState, string>> = {
   active: 'link.create',
   suspended: 'link.suspend',
   unlinked: 'link.remove',
+  expired: 'link.expire',
 };
 
 /** Rows of `touched (id, site, account_id, identity_id, state)` as `ChangedLink`. */

@@ -6,7 +6,6 @@ import type { RequestOrigin } from '../audit.ts';
 import { issuerHashes } from '../issuer-hashes.ts';
 import { type ChangedLink, describeTouchedLinks, recordLinkChanges } from './link-changes.ts';
 
-const LONGEST_LIST = 20;
 const UNIX_NAME = /^[a-z_][a-z0-9_.-]{0,63}$/;
 
 export interface SeenIdentity {
@@ -101,16 +100,19 @@ export async function linkIdentity(
   wakeUps: WakeUps,
   account: { site: string; accountId: string; username: string },
   seen: SeenIdentity,
-  linkDays: number | undefined,
+  rules: { linkDays: number | undefined; maximum: number },
   origin: RequestOrigin,
 ): Promise<void> {
   const { rows } = await sql<{ count: number }>`
     select count(*)::int as count from identity.links
      where account_id = ${account.accountId} and kind = 'external' and state <> 'unlinked'`.execute(tx);
-  if ((rows[0]?.count ?? 0) >= LONGEST_LIST)
+  if ((rows[0]?.count ?? 0) >= rules.maximum)
     throw new WeftError('conflict', 'too-many-links', 'This account has too many links. Remove one first.');
   const identityId = await upsertIdentity(tx, seen);
-  await insertLink(tx, wakeUps, { ...account, identityId, kind: 'external', linkDays, origin });
+  await insertLink(tx, wakeUps, {
+    ...{ ...account, identityId, kind: 'external' },
+    ...{ linkDays: rules.linkDays, origin },
+  });
 }
 
 async function insertLink(
@@ -132,7 +134,8 @@ async function insertLink(
               now() + make_interval(days => ${link.linkDays ?? null}::int))
       on conflict (site, identity_id) do update
         set account_id = excluded.account_id, kind = excluded.kind, state = 'active', configured = links.configured
-              and links.state = 'active', created_at = now(), expires_at = excluded.expires_at, unlinked_at = null
+              and links.state = 'active', created_at = now(), expires_at = excluded.expires_at, expiry_told = false,
+              unlinked_at = null
         where links.state = 'unlinked'
            or (links.state = 'active' and links.account_id = excluded.account_id and links.kind = excluded.kind)
       returning id, site, account_id, identity_id, state

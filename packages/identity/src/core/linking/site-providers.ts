@@ -154,6 +154,8 @@ function requirePolicy(provider: ProviderConfig, claims: Readonly<Record<string,
   const assurance = textsOf(claims.eduperson_assurance);
   const missing = provider.required_assurance.find((each) => !assurance.includes(each));
   if (missing !== undefined) throw refusal(provider, `it does not vouch for you with ${missing}`);
+  if (provider.require_verified_email && claims.email_verified !== true)
+    throw refusal(provider, 'it has not verified your e-mail address');
   const entitlements = [...textsOf(claims.eduperson_entitlement), ...textsOf(claims.entitlements)];
   const lacking = provider.required_entitlements.find(
     (needed) => !entitlements.some((held) => satisfiesEntitlement(held, needed)),
