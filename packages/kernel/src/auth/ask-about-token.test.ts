@@ -86,6 +86,11 @@ describe('an opaque token', () => {
     expect(init?.method).toBe('POST');
   });
 
+  it('without a user is its client', async () => {
+    const { verify } = await setUp({ tokens: { [TOKEN]: opaque({ sub: undefined }) } });
+    expect(await verify(TOKEN)).toMatchObject({ kind: 'service', subject: 'portal', clientId: 'portal' });
+  });
+
   it('is asked about once, however many requests bring it, and again after a minute', async () => {
     const { state, verify } = await setUp({ tokens: { [TOKEN]: opaque() } });
     await Promise.all(Array.from({ length: 20 }, () => verify(TOKEN)));
@@ -117,7 +122,7 @@ describe('an opaque token', () => {
     ['of another issuer', { iss: 'https://evil.test' }],
     ['for another service', { aud: 'https://other.test' }],
     ['for nobody', { aud: undefined }],
-    ['of nobody', { sub: undefined }],
+    ['of nobody', { sub: undefined, client_id: undefined }],
     ['that refreshes', { token_type: 'refresh_token' }],
     ['that refreshes, in the words of Keycloak', { typ: 'Refresh' }],
     ['that has ended', { exp: Math.floor(Date.now() / 1000) - 120 }],

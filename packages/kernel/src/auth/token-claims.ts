@@ -91,7 +91,9 @@ export function introspectedClaims(
   if (type !== undefined && !(typeof type === 'string' && /^(bearer|access_token)$/i.test(type)))
     throw invalidToken('its issuer says that it is no access token');
   const now = Math.floor(nowSeconds);
-  return { exp: now + keepSeconds, iat: now, scope: '', ...answer };
+  // A token of a client for itself has no user, and then mostly no `sub`.
+  const subject = answer.sub === undefined && answer.client_id !== undefined ? { sub: answer.client_id } : {};
+  return { exp: now + keepSeconds, iat: now, scope: '', ...answer, ...subject };
 }
 
 /**
