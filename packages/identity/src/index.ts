@@ -9,6 +9,7 @@ import { registerAuthorize } from './api/authorize.ts';
 import { registerDevice } from './api/device.ts';
 import { registerDiscovery } from './api/discovery.ts';
 import { registerEndSession } from './api/end-session.ts';
+import { registerIssuerAudit } from './api/issuer-administration.ts';
 import { createIssuerErrorPrinter } from './api/issuer-errors.ts';
 import { registerLinking } from './api/linking.ts';
 import { registerMyLinks } from './api/my-links.ts';
@@ -76,6 +77,7 @@ function listeners(context: ComponentContext<IdentityConfig>): ListenerDefinitio
         registerDevice(app, realm);
         registerRegistration(app, realm);
         registerSuspension(app, realm);
+        registerIssuerAudit(app, realm);
         registerSigningKeys(app, realm, context);
       },
     } satisfies ListenerDefinition;

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { findLinkChanges } from '../core/linking/link-changes.ts';
 import { changeLink } from '../core/linking/link-identity.ts';
 import { siteExists } from '../core/mappings.ts';
+import { readAudit } from '../core/read-audit.ts';
 import type { IdentityTables } from '../db/schema.ts';
 import { createLinkChangeStreams, printLinkChange } from './link-change-stream.ts';
 import { originOf } from './oauth-dialect.ts';
@@ -75,15 +76,8 @@ export function registerAliseAdministration(app: FastifyInstance, options: Alise
   app.get('/api/v2/sites/:site/audit', async (request: AtSite, reply) => {
     await administrator(request);
     const after = cursorOf(request);
-    const entries = await sql
-      .selectFrom('identity.audit')
-      .select(['seq', 'at', 'actor', 'action', 'object', 'decision', 'reason', 'request_id', 'address'])
-      .where('site', '=', request.params.site)
-      .where('seq', '>', Number(after))
-      .orderBy('seq')
-      .limit(PAGE)
-      .execute();
-    const next = entries.at(-1)?.seq.toString() ?? after;
+    const entries = await readAudit(sql, { site: request.params.site }, after, PAGE);
+    const next = String(entries.at(-1)?.seq ?? after);
     return reply.headers(PRIVATE).send({ entries, next, more: entries.length === PAGE });
   });
 }

@@ -12,9 +12,11 @@ import {
   revokeApiKey,
 } from '../core/api-keys.ts';
 import { recordAudit } from '../core/audit.ts';
+import { requireNoWait } from '../core/caller-limits.ts';
 import { createFailureLimit } from '../core/failure-limit.ts';
 import { mayMakeKeys, providerOf } from '../core/linking/key-makers.ts';
 import type { SiteProviders } from '../core/linking/site-providers.ts';
+import { networkOf } from '../core/network-of.ts';
 import type { IdentityTables } from '../db/schema.ts';
 import { originOf } from './oauth-dialect.ts';
 import { type AliseOptions, requireSiteAdministrator } from './site-reader.ts';
@@ -69,7 +71,7 @@ export function registerAliseApiKeys(
     const provider = providerOf(site, who);
     if (provider === undefined) throw new WeftError('unauthenticated', 'not-authorised', 'Not authorised');
     const caller = `${who.issuer} ${who.subject}`;
-    if (made.isBlocked(caller)) throw tooMany();
+    requireNoWait(made.waitSeconds(caller));
     const userInfo = () => providers.userInfo(provider, readBearer(request) ?? '', who.subject);
     if (!(await mayMakeKeys(provider, who, developmentProfile, userInfo))) {
       await audit(sql, request, who.subject, 'apikey.create', site.name, 'not-authorised');
@@ -89,9 +91,9 @@ export function registerAliseApiKeys(
     '/api/v1/target/:site/validate_apikey/:apikey',
     async (request, reply) => {
       const { site, apikey } = request.params;
-      if (guesses.isBlocked(request.ip)) throw tooMany();
-      const valid = (await lookUps.apiKey({ site, key: apikey, address: request.ip })) !== undefined;
-      if (!valid) guesses.failed(request.ip);
+      requireNoWait(guesses.waitSeconds(networkOf(request.ip)));
+      const valid = (await lookUps.apiKey({ site, key: apikey, origin: originOf(request) })) !== undefined;
+      if (!valid) guesses.failed(networkOf(request.ip));
       return reply.headers(PRIVATE).send({ apikey: valid });
     },
   );
@@ -162,8 +164,4 @@ export function registerAliseApiKeys(
       origin: originOf(request),
     });
   }
-}
-
-function tooMany(): WeftError {
-  return new WeftError('exhausted', 'too-many-requests', 'Too many attempts. Wait a few minutes.');
 }

@@ -1,6 +1,5 @@
 import { WeftError } from '@weft/kernel/errors';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { recordAudit } from '../core/audit.ts';
 import { issueCode } from '../core/authorization-codes.ts';
 import {
   type AuthorizationRequest,
@@ -74,7 +73,10 @@ export function registerAuthorize(app: FastifyInstance, realm: Realm): void {
     try {
       const { session } = await openBrowser(realm, request, reply);
       if (session === undefined) throw oauthError('login_required', 'The session has ended.');
-      if (form.get('decision') !== 'allow') throw oauthError('access_denied', 'The user has denied it.');
+      if (form.get('decision') !== 'allow') {
+        await audit(request, asked, session, 'refused', 'access_denied: The user has denied it.');
+        throw oauthError('access_denied', 'The user has denied it.');
+      }
       const scopes = scopesForUser(asked.client, session.user, asked.scopes, asked.audiences);
       return await redirectWithCode(request, reply, asked, session, scopes);
     } catch (error) {
@@ -86,20 +88,31 @@ export function registerAuthorize(app: FastifyInstance, realm: Realm): void {
     request: FastifyRequest,
     reply: FastifyReply,
     asked: AuthorizationRequest,
-    { user, authTime }: Session,
+    session: Session,
     scopes: readonly string[],
   ): Promise<FastifyReply> {
+    const { user, authTime } = session;
     const code = await issueCode(realm, { ...asked, scopes, user, authTime });
-    await recordAudit(realm.database.withTables<IdentityTables>(), {
+    await audit(request, asked, session, 'granted', scopes.join(' '));
+    return redirectBack(realm, reply, asked, { code });
+  }
+
+  function audit(
+    request: FastifyRequest,
+    { client }: AuthorizationRequest,
+    { user }: Session,
+    decision: 'granted' | 'refused',
+    reason: string,
+  ): Promise<void> {
+    return realm.audit.record({
       realm: realm.name,
       actor: user.username,
       action: 'authorize',
-      object: asked.client.id,
-      decision: 'granted',
-      reason: scopes.join(' '),
+      object: client.id,
+      decision,
+      reason,
       origin: originOf(request),
     });
-    return redirectBack(realm, reply, asked, { code });
   }
 }
 

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { recordAudit } from '../core/audit.ts';
-import { authenticateClient, requireGrant } from '../core/clients.ts';
+import { requireGrant } from '../core/clients.ts';
 import {
   answerDevice,
   DEVICE_CODE_SECONDS,
@@ -14,9 +14,10 @@ import type { Session } from '../core/sessions.ts';
 import { readTokenRequest } from '../core/token-grant.ts';
 import type { IdentityTables } from '../db/schema.ts';
 import { openBrowser, placeOf, requireOwnForm } from './browser.ts';
-import { formOf, originOf, presentedClient } from './oauth-dialect.ts';
+import { formOf, originOf } from './oauth-dialect.ts';
 import { deviceForm, message, signInForm, userCodeForm } from './pages/forms.ts';
 import { sendPage } from './pages/page.ts';
+import { requireClient } from './require-client.ts';
 
 /** The device flow: `/devicecode` for the device, `/device` for its user (RFC 8628). */
 export function registerDevice(app: FastifyInstance, realm: Realm): void {
@@ -24,7 +25,7 @@ export function registerDevice(app: FastifyInstance, realm: Realm): void {
 
   app.post('/devicecode', async (request, reply) => {
     const form = formOf(request);
-    const client = await authenticateClient(realm, presentedClient(request, form), request.ip);
+    const client = await requireClient(realm, request, form);
     requireGrant(client, 'urn:ietf:params:oauth:grant-type:device_code');
     const { scopes, audiences } = readTokenRequest(client, form, originOf(request));
     realm.limits.countDeviceCode(request.ip);

@@ -6,7 +6,10 @@ import type { AliseConfig } from '../config.ts';
 import { answerTogether } from '../core/answer-together.ts';
 import { findApiKeys, type KeyScope, type KnownApiKey, type PresentedApiKey } from '../core/api-keys.ts';
 import { type AuditLog, createAuditLog } from '../core/audit.ts';
+import { requireNoWait } from '../core/caller-limits.ts';
+import { createFailureLimit, type FailureLimit } from '../core/failure-limit.ts';
 import { type AccountMapping, findMappings, type SiteIdentityQuery } from '../core/mappings.ts';
+import { networkOf } from '../core/network-of.ts';
 import type { IdentityTables } from '../db/schema.ts';
 import { originOf } from './oauth-dialect.ts';
 
@@ -24,13 +27,22 @@ export interface AliseOptions {
 export interface SiteLookUps {
   apiKey(presented: PresentedApiKey): Promise<KnownApiKey | undefined>;
   mapping(query: SiteIdentityQuery): Promise<AccountMapping | undefined>;
+  /** By network. */
+  readonly refusals: FailureLimit;
+  readonly audit: AuditLog;
 }
+
+/** Then the network waits for five minutes. */
+const REFUSALS = 100;
+const WINDOW = 5 * 60_000;
 
 export function createSiteLookUps(database: Database): SiteLookUps {
   const sql = database.withTables<IdentityTables>();
   return {
     apiKey: answerTogether((presented: readonly PresentedApiKey[]) => findApiKeys(sql, presented)),
     mapping: answerTogether((queries: readonly SiteIdentityQuery[]) => findMappings(sql, queries)),
+    refusals: createFailureLimit(REFUSALS, WINDOW),
+    audit: createAuditLog(sql),
   };
 }
 
@@ -53,8 +65,8 @@ export async function requireSiteReader(
   site: string,
 ): Promise<SiteCaller> {
   const caller = await callerWith(options, request, site, 'alise.mapping');
-  if (caller === undefined) throw new WeftError('unauthenticated', 'invalid', 'invalid apikey');
-  return caller;
+  if (caller !== undefined) return caller;
+  return refuse(options, request, site, new WeftError('unauthenticated', 'invalid', 'invalid apikey'));
 }
 
 /**
@@ -69,9 +81,34 @@ export async function requireSiteAdministrator(
 ): Promise<SiteCaller> {
   const caller = await callerWith(options, request, site, 'alise.admin');
   if (caller !== undefined) return caller;
-  throw new WeftError('forbidden', 'insufficient_scope', `This needs alise.admin:${site}.`, {
-    details: { scope: `alise.admin:${site}` },
+  const needed = `alise.admin:${site}`;
+  const refusal = new WeftError('forbidden', 'insufficient_scope', `This needs ${needed}.`, {
+    details: { scope: needed },
   });
+  return refuse(options, request, site, refusal);
+}
+
+/** Counts the attempt against its network, and writes it into the audit log of the site. */
+async function refuse(
+  { lookUps, config }: AliseOptions,
+  request: FastifyRequest,
+  site: string,
+  refusal: WeftError,
+): Promise<never> {
+  lookUps.refusals.failed(networkOf(request.ip));
+  // Somebody who invents sites has no log to fill.
+  if (config.sites.some(({ name }) => name === site))
+    await lookUps.audit.record({
+      realm: null,
+      site,
+      actor: 'unknown',
+      action: 'site.access',
+      object: new URL(request.rawTarget, config.url).pathname,
+      decision: 'refused',
+      reason: `${refusal.code}: ${refusal.message}`,
+      origin: originOf(request),
+    });
+  throw refusal;
 }
 
 async function callerWith(
@@ -80,8 +117,10 @@ async function callerWith(
   site: string,
   scope: KeyScope,
 ): Promise<SiteCaller | undefined> {
+  requireNoWait(lookUps.refusals.waitSeconds(networkOf(request.ip)));
   const key = presentedKey(request);
-  const known = key === undefined ? undefined : await lookUps.apiKey({ site, key, address: request.ip });
+  const known =
+    key === undefined ? undefined : await lookUps.apiKey({ site, key, origin: originOf(request) });
   if (known?.scopes.includes(scope)) return { name: `key ${known.name}`, expiresAt: undefined };
   // Keys have no dots, tokens have two.
   if (key === undefined || key.includes('.')) {
@@ -103,8 +142,7 @@ export function presentedKey(request: FastifyRequest): string | undefined {
 }
 
 /** Writes who looked up what at the sites that want to know; many at a time, and no answer before its row. */
-export function createLookUpAudit({ database, config }: AliseOptions) {
-  const log: AuditLog = createAuditLog(database.withTables<IdentityTables>());
+export function createLookUpAudit({ lookUps, config }: AliseOptions) {
   const sites = new Set(config.sites.filter((site) => site.audit_look_ups).map(({ name }) => name));
   return async (
     request: FastifyRequest,
@@ -122,7 +160,7 @@ export function createLookUpAudit({ database, config }: AliseOptions) {
     };
     await Promise.all(
       looked.map(({ object, found }) =>
-        log.record({ ...common, object, decision: 'granted', reason: found ? 'found' : 'unknown' }),
+        lookUps.audit.record({ ...common, object, decision: 'granted', reason: found ? 'found' : 'unknown' }),
       ),
     );
   };

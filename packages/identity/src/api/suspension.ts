@@ -1,10 +1,11 @@
-import { authenticate, reinstateSubject, requireScopes, revoke } from '@weft/kernel/auth';
+import { reinstateSubject, revoke } from '@weft/kernel/auth';
 import { WeftError } from '@weft/kernel/errors';
 import { emit } from '@weft/kernel/events';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { recordAudit } from '../core/audit.ts';
 import type { Realm } from '../core/realm.ts';
 import type { IdentityTables } from '../db/schema.ts';
+import { requireIssuerAdministrator } from './issuer-administration.ts';
 import { originOf } from './oauth-dialect.ts';
 
 /** Longer than any access token can live, and the clocks of verifiers can be behind. */
@@ -18,8 +19,11 @@ type OfUser = FastifyRequest<{ Params: { user: string } }>;
  */
 export function registerSuspension(app: FastifyInstance, realm: Realm): void {
   const change = async (request: OfUser, suspended: boolean) => {
-    const administrator = await authenticate(request, realm.verifier, [realm.issuer]);
-    requireScopes(administrator, 'iam:admin.write');
+    const administrator = await requireIssuerAdministrator(
+      realm,
+      request,
+      suspended ? 'user.suspend' : 'user.resume',
+    );
     await realm.database.transaction<void, IdentityTables>(async (tx) => {
       const user = await tx
         .updateTable('identity.users')

@@ -2,20 +2,18 @@ import { insufficientScope, invalidToken, readBearer } from '@weft/kernel/auth';
 import { WeftError } from '@weft/kernel/errors';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { recordAudit } from '../core/audit.ts';
-import { authenticateClient, type Client, requireConfidential } from '../core/clients.ts';
+import { type Client, requireConfidential } from '../core/clients.ts';
 import { findAccessToken, introspect, userinfoOf } from '../core/introspection.ts';
 import type { Realm } from '../core/realm.ts';
 import { revokeRefreshToken } from '../core/refresh-tokens.ts';
 import { revokeAccessToken } from '../core/revoked-tokens.ts';
 import { requiredParameter, singleParameter } from '../core/token-grant.ts';
 import type { IdentityTables } from '../db/schema.ts';
-import { formOf, originOf, presentedClient } from './oauth-dialect.ts';
+import { formOf, originOf } from './oauth-dialect.ts';
+import { requireClient } from './require-client.ts';
 
 /** `/userinfo`, `/introspect` and `/revoke`: all three take our JWT access tokens, whatever their audience. */
 export function registerTokenInspection(app: FastifyInstance, realm: Realm): void {
-  const clientOf = (request: FastifyRequest, form: URLSearchParams): Promise<Client> =>
-    authenticateClient(realm, presentedClient(request, form), request.ip);
-
   const userinfo = async (request: FastifyRequest, reply: FastifyReply) => {
     const inForm =
       request.body instanceof URLSearchParams ? singleParameter(request.body, 'access_token') : undefined;
@@ -32,7 +30,7 @@ export function registerTokenInspection(app: FastifyInstance, realm: Realm): voi
 
   app.post('/introspect', async (request, reply) => {
     const form = formOf(request);
-    const client = await clientOf(request, form);
+    const client = await requireClient(realm, request, form);
     requireConfidential(client);
     return reply
       .header('cache-control', 'no-store')
@@ -41,7 +39,7 @@ export function registerTokenInspection(app: FastifyInstance, realm: Realm): voi
 
   app.post('/revoke', async (request, reply) => {
     const form = formOf(request);
-    const client = await clientOf(request, form);
+    const client = await requireClient(realm, request, form);
     const revoked = await revoke(realm, client, requiredParameter(form, 'token'));
     if (revoked !== undefined) {
       await recordAudit(realm.database.withTables<IdentityTables>(), {

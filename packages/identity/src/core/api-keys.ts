@@ -5,6 +5,7 @@ import { sql } from 'kysely';
 import type { KEY_SCOPES } from '../config.ts';
 import type { IdentityTables } from '../db/schema.ts';
 import { isStorable } from './answer-together.ts';
+import type { RequestOrigin } from './audit.ts';
 import { hashSecret } from './hashes.ts';
 
 /** What a key is for: reading mappings, or administering the site as well. */
@@ -77,7 +78,7 @@ export async function revokeApiKey(tx: Tx<IdentityTables>, site: string, id: str
 export interface PresentedApiKey {
   readonly site: string;
   readonly key: string;
-  readonly address: string;
+  readonly origin: RequestOrigin;
 }
 
 export type KnownApiKey = Pick<ApiKey, 'name' | 'scopes'>;
@@ -87,24 +88,30 @@ export async function findApiKeys(
   database: Sql<IdentityTables>,
   presented: readonly PresentedApiKey[],
 ): Promise<(KnownApiKey | undefined)[]> {
-  const asked = presented.map(({ site, key, address }, position) => ({
+  const asked = presented.map(({ site, key, origin: { address, requestId } }, position) => ({
     position,
     site: isStorable(site) ? site : '',
     hash: hashSecret(key).toString('hex'),
     address: plainAddress(address),
+    request_id: requestId,
   }));
-  // Remembering the use of a key must not cost a write on every look-up: once a minute will do.
+  // Remembering the use of a key, in its row and in the audit log, must not cost a write on every look-up: once a minute.
   const { rows } = await sql<KnownApiKey & { position: number }>`
     with found as (
-      select asked.position, keys.id, keys.name, keys.scopes, keys.last_used_at
+      select asked.*, keys.id, keys.name, keys.scopes
         from jsonb_to_recordset(${JSON.stringify(asked)}::jsonb)
-          as asked (position int, site text, hash text, address inet)
+          as asked (position int, site text, hash text, address inet, request_id text)
         join identity.api_keys keys on keys.hash = decode(asked.hash, 'hex') and keys.site = asked.site
        where keys.revoked_at is null and (keys.expires_at is null or keys.expires_at > now())
          and (keys.allowed_addresses = '{}' or asked.address <<= any(keys.allowed_addresses))
     ), touched as (
       update identity.api_keys set last_used_at = now()
-       where id in (select id from found where last_used_at is null or last_used_at < now() - interval '1 minute')
+       where id in (select id from found) and (last_used_at is null or last_used_at < now() - interval '1 minute')
+      returning id
+    ), recorded as (
+      insert into identity.audit (site, actor, action, object, decision, request_id, address)
+      select distinct on (found.id) site, 'key ' || name, 'apikey.use', found.id::text, 'granted', request_id, host(address)
+        from found join touched using (id) order by found.id, position
     )
     select position, name, scopes from found`.execute(database);
   const found = new Map(rows.map(({ position, ...key }) => [position, key]));

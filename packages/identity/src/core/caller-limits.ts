@@ -71,7 +71,8 @@ function count(limit: FailureLimit, address: string): void {
   limit.failed(network);
 }
 
-function requireNoWait(seconds: number): void {
+/** @throws {WeftError} `exhausted`, code `temporarily_unavailable`, with `retryAfterSeconds` */
+export function requireNoWait(seconds: number): void {
   if (seconds > 0) throw tooManyAttempts(seconds);
 }
 
