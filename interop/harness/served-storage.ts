@@ -20,6 +20,8 @@ export interface ServedStorageOptions {
   readonly site: string;
   /** Keys of the instance's entry over the defaults; `areas` among them. */
   readonly section: Readonly<Record<string, unknown>>;
+  /** Keys of the top of the configuration. */
+  readonly settings?: Readonly<Record<string, unknown>>;
   /** Origins that it may reach besides those of the instance. */
   readonly allowOrigins?: readonly string[];
 }
@@ -43,7 +45,8 @@ export async function serveStorage(suite: Suite, options: ServedStorageOptions):
   };
   mkdirSync(folder, { recursive: true });
   const configuration = path.join(folder, `${options.site}.json`);
-  const written = JSON.stringify({ ...base, outgoing, storage: { instances: [section] } });
+  const storage = { instances: [section] };
+  const written = JSON.stringify({ ...base, outgoing, ...options.settings, storage });
   writeFileSync(configuration, written, { mode: 0o600 });
   const server = spawn(WEFT, ['serve', 'storage', '--config', configuration], {
     stdio: ['ignore', 'ignore', 'inherit'],

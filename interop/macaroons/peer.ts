@@ -3,7 +3,9 @@ import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expectEqual, expectMatch } from '../harness/expect.ts';
 import { type Peer, PeerUnavailable, type Suite } from '../harness/peer.ts';
+import { serveStorage } from '../harness/served-storage.ts';
 import { storageOf, storageToken } from '../harness/storage-access.ts';
+import { AUTHORITY, BASE, createCertificates, USER } from '../voms/certificates.ts';
 
 const REQUIREMENTS = ['pymacaroons==0.13.0'];
 const NARROW = path.join(import.meta.dirname, 'narrow.py');
@@ -160,7 +162,61 @@ const peer: Peer = {
     });
     for (const storage of [here, there]) await curl(token, '-X', 'DELETE', `${storage}/macaroons/`);
   },
+
+  full: withCertificate,
 };
+
+/** What gfal2 does by itself for somebody who has a certificate and no token: it asks for a macaroon before each step. */
+async function withCertificate(suite: Suite): Promise<void> {
+  const certificates = createCertificates(suite);
+  await certificates.make('root', { subject: `${BASE}/CN=Root`, extensions: AUTHORITY });
+  await certificates.make('alice', { subject: `${BASE}/CN=Alice`, by: 'root', extensions: USER });
+  await certificates.trust('root', '/DC=org/DC=example/*');
+  await certificates.publishRevocations('root');
+  const storage = await serveStorage(suite, {
+    site: 'certificates',
+    section: {
+      client_certificates: true,
+      areas: [{ name: 'default', root: path.join(suite.folder, 'certificates') }],
+    },
+    settings: {
+      client_certificates: {
+        authorities_folder: certificates.authorities,
+        grants: [{ subject: `${BASE}/CN=Alice`, scopes: ['storage.read:/', 'storage.modify:/'] }],
+      },
+    },
+  });
+  try {
+    const file = path.join(suite.folder, 'own');
+    writeFileSync(file, 'content');
+    const identity = ['--cert', certificates.file('alice.pem'), '--key', certificates.file('alice.key')];
+    const env = { X509_CERT_DIR: suite.instance.endpoints.ca_dir };
+    const url = storage.url.replace(/^https/, 'davs');
+    await suite.check(
+      'gfal2 with a certificate asks for macaroons by itself, and copies with them',
+      async () => {
+        const ask = ['-D', 'HTTP PLUGIN:RETRIEVE_BEARER_TOKEN=true', '-vvv'];
+        const copied = await suite.tools.succeed(
+          'gfal-copy',
+          [...identity, ...ask, '-p', '-K', 'ADLER32', `file://${file}`, `${url}/x/file`],
+          { env },
+        );
+        expectMatch(
+          copied.stdout + copied.stderr,
+          /Using bearer token for HTTPS request authorization/,
+          'log of gfal2',
+        );
+        const { stdout } = await suite.tools.succeed('curl', [
+          ...['--silent', '--cacert', suite.instance.endpoints.ca, ...identity],
+          `${storage.url}/.weft/api/v1/macaroons`,
+        ]);
+        expectEqual(JSON.parse(stdout).length, 1, 'grants: all macaroons of one credential stand on one');
+      },
+    );
+  } finally {
+    await storage.stop();
+  }
+}
 
 function createCurl({ tools, instance }: Suite) {
   return async (bearer: string, ...args: string[]): Promise<{ status: number; body: string }> => {
