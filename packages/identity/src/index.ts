@@ -13,6 +13,7 @@ import { registerIssuerAudit } from './api/issuer-administration.ts';
 import { createIssuerErrorPrinter } from './api/issuer-errors.ts';
 import { registerLinking } from './api/linking.ts';
 import { registerMyLinks } from './api/my-links.ts';
+import { refuseNul } from './api/refuse-nul.ts';
 import { registerRegistration } from './api/registration.ts';
 import { registerSignIn } from './api/sign-in.ts';
 import { registerSigningKeys } from './api/signing-keys.ts';
@@ -68,6 +69,7 @@ function listeners(context: ComponentContext<IdentityConfig>): ListenerDefinitio
       url: realmConfig.url,
       options: { printError: createIssuerErrorPrinter(realm), bodyLimitBytes: 256 * 1024 },
       routes(app) {
+        refuseNul(app);
         registerDiscovery(app, realm);
         registerToken(app, realm);
         registerTokenInspection(app, realm);
@@ -100,6 +102,7 @@ function listeners(context: ComponentContext<IdentityConfig>): ListenerDefinitio
         const providers = createSiteProviders(alise, context.fetch);
         const lookUps = createSiteLookUps(database);
         const options = { database, wakeUps, verifier, url: alise.url, config: alise, lookUps };
+        refuseNul(app);
         registerAliseV1(app, options);
         registerAliseV2(app, options);
         registerAliseAdministration(app, options);

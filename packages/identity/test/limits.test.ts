@@ -135,3 +135,53 @@ describe('guessed passwords', () => {
     expect(await signInLimits.waitSeconds('bob', '203.0.113.77')).toBe(0);
   });
 });
+
+describe('guessed API keys', () => {
+  const path = (site: string) => `/api/v1/target/${site}/mapping/issuer/x/user/y?apikey=`;
+  const KEY = 'abcdefghijklmnopqrstuvwxyzabcdef';
+
+  it('close account linking to the network that guesses, and to nobody else', async () => {
+    await Promise.all(
+      Array.from({ length: 100 }, (_, guess) => from('203.0.113.5', 'GET', `${path('hpc')}guess-${guess}`)),
+    );
+    expect(await from('203.0.113.5', 'GET', `${path('hpc')}${KEY}`)).toMatchObject(waits);
+    // The key is good, the identity is nobody's.
+    const elsewhere = await from('203.0.113.6', 'GET', `${path('hpc')}${KEY}`);
+    expect(JSON.parse(elsewhere.text)).toEqual({ detail: [{ msg: 'no such user', type: 'not-mapped' }] });
+  });
+
+  it('close the check of keys as well', async () => {
+    const check = (address: string, key: string) =>
+      from(address, 'GET', `/api/v1/target/hpc/validate_apikey/${key}`);
+    for (let guess = 0; guess < 30; guess++)
+      expect((await check('203.0.113.7', 'wrong')).text).toBe('{"apikey":false}');
+    expect(await check('203.0.113.7', KEY)).toMatchObject(waits);
+    expect((await check('203.0.113.8', KEY)).text).toBe('{"apikey":true}');
+  });
+});
+
+describe('characters that no name has', () => {
+  it.each([
+    ['GET', '/api/v1/target/hpc/mapping/issuer/%00/user/%00?apikey=%00'],
+    ['GET', '/api/v1/target/%00/validate_apikey/%00'],
+    ['GET', '/api/v1/%00/all_my_mappings_raw'],
+    ['GET', '/api/v2/sites/%00/mappings?username=%00'],
+    ['GET', '/iam/api/client-registration/%00'],
+    ['GET', '/authorize?client_id=%00&redirect_uri=%00'],
+  ] as const)('are refused, not stumbled over: %s %s', async (method, url) => {
+    expect((await from('198.51.100.9', method, url)).status).toBeLessThan(500);
+  });
+
+  it('are refused in forms and documents too', async () => {
+    const form = { client_id: '\0', client_secret: '\0', grant_type: '\0', token: '\0', username: '\0' };
+    for (const path of ['/token', '/introspect', '/revoke', '/devicecode', '/login'])
+      expect((await from('198.51.100.9', 'POST', path, { form })).status).toBeLessThan(500);
+    const json = { identities: [{ iss: '\0', sub: '\ud800' }] };
+    const headers = { 'x-api-key': 'abcdefghijklmnopqrstuvwxyzabcdef' };
+    const url = '/api/v2/sites/hpc/mappings:lookup';
+    expect((await from('198.51.100.9', 'POST', url, { json, headers })).status).toBeLessThan(500);
+    const grant_type = 'password';
+    const guess = { grant_type, client_id: 'cli', username: '\0', password: 'x', scope: 'openid' };
+    expect((await from('198.51.100.9', 'POST', '/token', { form: guess })).status).toBeLessThan(500);
+  });
+});

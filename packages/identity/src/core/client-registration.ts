@@ -141,8 +141,6 @@ export async function removeRegistration(
 }
 
 function readMetadata(metadata: unknown): ClientMetadata {
-  if (JSON.stringify(metadata)?.includes('\\u0000') === true)
-    throw oauthError('invalid_client_metadata', 'The document: a NUL character.');
   const result = metadataSchema.safeParse(metadata);
   if (!result.success) {
     const [issue] = result.error.issues;

@@ -1,0 +1,71 @@
+import type { FastifyInstance } from 'fastify';
+import { sql } from 'kysely';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { ISSUER, type RunningProvider, STORAGE, secretOf, startProvider } from './provider.ts';
+
+/** Two processes serve one issuer on one database, as behind a balancer. */
+let provider: RunningProvider;
+let one: FastifyInstance;
+let other: FastifyInstance;
+beforeAll(async () => {
+  provider = await startProvider();
+  const [first, second] = [provider.listeners[ISSUER], (await provider.another())[ISSUER]];
+  if (first === undefined || second === undefined) throw new Error('no listener');
+  one = first;
+  other = second;
+});
+afterAll(() => provider.stop());
+
+async function post(app: FastifyInstance, url: string, form: Record<string, string>) {
+  const answer = await app.inject({
+    method: 'POST',
+    url,
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    payload: new URLSearchParams(form).toString(),
+  });
+  return { status: answer.statusCode, body: answer.body === '' ? {} : answer.json() };
+}
+
+const credentials = { client_id: 'datalake', client_secret: secretOf('datalake') };
+const token = (app: FastifyInstance, more: Record<string, string> = {}) =>
+  post(app, '/token', { grant_type: 'client_credentials', ...credentials, audience: STORAGE, ...more });
+
+it('both sign with the same key; a token of one is known to the other, and so is its revocation', async () => {
+  const [mine, theirs] = [await one.inject({ url: '/jwk' }), await other.inject({ url: '/jwk' })];
+  expect(mine.body).toBe(theirs.body);
+  const { body } = await token(one);
+  const introspected = () => post(other, '/introspect', { ...credentials, token: body.access_token });
+  expect((await introspected()).body).toMatchObject({ active: true, client_id: 'datalake' });
+  await post(one, '/revoke', { ...credentials, token: body.access_token });
+  expect((await introspected()).body).toEqual({ active: false });
+});
+
+it('a client that is changed or suspended is served so at once, by whoever served it from memory before', async () => {
+  const ask = { scope: 'storage.read:/ storage.modify:/rucio' };
+  // The second answer of each comes from memory.
+  for (const app of [one, other, one, other])
+    expect((await token(app, ask)).body.scope).toBe('storage.read:/ storage.modify:/rucio');
+  const { sql: database } = provider.context.database;
+  const allow = JSON.stringify([{ audiences: [STORAGE], scopes: ['storage.read:/'] }]);
+  await sql`update identity.clients set allow = ${allow}::jsonb where id = 'datalake'`.execute(database);
+  for (const app of [other, one]) expect((await token(app, ask)).body.scope).toBe('storage.read:/');
+
+  await sql`update identity.clients set suspended_at = now() where id = 'datalake'`.execute(database);
+  for (const app of [one, other]) expect((await token(app)).body.error).toBe('invalid_client');
+  await sql`update identity.clients set suspended_at = null where id = 'datalake'`.execute(database);
+  for (const app of [other, one]) expect((await token(app)).status).toBe(200);
+});
+
+it('many tokens at once are all different, and each has its row in the audit log', async () => {
+  const count = async () => {
+    const { rows } = await sql<{ rows: number }>`select count(*)::int as rows from identity.audit
+      where action = 'token.client_credentials' and decision = 'granted'`.execute(
+      provider.context.database.sql,
+    );
+    return rows[0]?.rows ?? 0;
+  };
+  const before = await count();
+  const answers = await Promise.all(Array.from({ length: 100 }, (_, each) => token(each % 2 ? one : other)));
+  expect(new Set(answers.map(({ body }) => body.access_token)).size).toBe(100);
+  expect(await count()).toBe(before + 100);
+});
