@@ -14,10 +14,10 @@ export interface FollowLinksOptions {
   readonly fetch: GuardedFetch;
   readonly log: Logger;
   /** An identity has been linked, unlinked, suspended or resumed. */
-  readonly onChange: (issuer: string, subject: string) => void;
+  readonly onChange: (issuer: string, subject: string, at: Date) => void;
 }
 
-const changeSchema = z.object({ iss: z.string(), sub: z.string() });
+const changeSchema = z.object({ iss: z.string(), sub: z.string(), at: z.iso.datetime() });
 
 /** Pings come every 5 s. */
 const SILENCE_MILLISECONDS = 20_000;
@@ -96,8 +96,8 @@ export function followLinks(options: FollowLinksOptions): { close(): Promise<voi
         onProgress();
         for (const frame of parse(decoder.decode(chunk, { stream: true }))) {
           if (frame.event !== 'link') continue;
-          const { iss, sub } = changeSchema.parse(JSON.parse(frame.data));
-          options.onChange(iss, sub);
+          const { iss, sub, at } = changeSchema.parse(JSON.parse(frame.data));
+          options.onChange(iss, sub, new Date(at));
           cursor = frame.id ?? cursor;
         }
       }

@@ -121,9 +121,17 @@ describe('what is remembered of an answer', () => {
     await mapping.accountOf(principal());
     await mapping.accountOf(principal({ subject: 'bob' }));
     answer = down;
-    mapping.forget(`${ISSUER}/`, 'alice');
+    mapping.forget(`${ISSUER}/`, 'alice', new Date());
     await expect(mapping.accountOf(principal())).rejects.toMatchObject({ kind: 'unavailable' });
     expect(await mapping.accountOf(principal({ subject: 'bob' }))).toBe('bea');
+  });
+
+  it('stays when it is newer than the change, of which a new process hears late', async () => {
+    const mapping = open();
+    await mapping.accountOf(principal());
+    mapping.forget(ISSUER, 'alice', new Date(Date.now() - 10 * MINUTE));
+    await mapping.accountOf(principal());
+    expect(asked).toBe(1);
   });
 
   it('is nothing when the link has changed while it was asked for', async () => {
@@ -132,7 +140,7 @@ describe('what is remembered of an answer', () => {
     answer = () => new Promise((resolve) => (reply = resolve));
     const early = mapping.accountOf(principal());
     await vi.advanceTimersByTimeAsync(1);
-    mapping.forget(ISSUER, 'alice');
+    mapping.forget(ISSUER, 'alice', new Date());
     reply('bea');
     await early;
     answer = async () => undefined;

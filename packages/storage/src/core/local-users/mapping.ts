@@ -13,8 +13,8 @@ export interface MappingMethod {
 export interface Mapping {
   /** Name of the local account. @throws {WeftError} `forbidden`, code `unmapped-user`; `unavailable`. */
   accountOf(principal: Principal): Promise<string>;
-  /** What is remembered about a user does not hold any more: the next request asks anew. */
-  forget(issuer: string, subject: string): void;
+  /** What was answered about a user before a change does not hold any more: the next request asks anew. */
+  forget(issuer: string, subject: string, changedAt: Date): void;
 }
 
 const POSITIVE_MILLISECONDS = 5 * 60 * 1000;
@@ -22,6 +22,8 @@ const NEGATIVE_MILLISECONDS = 30 * 1000;
 /** How long an answer may serve while the method that gave it cannot be asked. */
 const STALE_MILLISECONDS = 60 * 60 * 1000;
 const MAXIMUM_KNOWN = 10_000;
+/** How far the clock of the service that maps may be from ours. */
+const CLOCKS_MILLISECONDS = 60_000;
 
 interface Known {
   /** `issuer subject` */
@@ -75,10 +77,12 @@ export function createMapping(
       const hint = options.linkUrl === undefined ? '' : ` Link one at ${options.linkUrl}.`;
       throw new WeftError('forbidden', 'unmapped-user', `You have no local account here.${hint}`);
     },
-    forget(issuer, subject) {
+    forget(issuer, subject, changedAt) {
       changes += 1;
       const identity = identityOf(issuer, subject);
-      for (const [key, entry] of known) if (entry.identity === identity) known.delete(key);
+      const before = changedAt.getTime() + CLOCKS_MILLISECONDS;
+      for (const [key, entry] of known)
+        if (entry.identity === identity && entry.at < before) known.delete(key);
     },
   };
 }

@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { createAliseClient } from '@weft/identity/client';
 import type { Principal } from '@weft/kernel/auth';
 import type { ComponentContext } from '@weft/kernel/component';
+import { describeError } from '@weft/kernel/errors';
 import type { AreaConfig, MultiUserConfig, StorageConfig } from '../../config.ts';
 import { type Area, type Areas, arrangeAreas, baseOf } from '../areas.ts';
 import { prepareSharedStaging } from '../files/staging.ts';
@@ -19,6 +20,7 @@ import {
 } from './mapping.ts';
 import { remoteFiles } from './remote-files.ts';
 import { createWorkerPool } from './worker-pool.ts';
+import { prepareWorkers } from './worker-process.ts';
 
 /** Where requests meet the file system as the local user that their caller is mapped to. */
 export interface MultiUser {
@@ -59,12 +61,16 @@ export async function createMultiUser(
   const mapping = chain(context, rules);
   const followers = rules.mapping.flatMap((method) => {
     if (method.method !== 'alise') return [];
-    const onChange = (issuer: string, subject: string) => {
-      mapping.forget(issuer, subject);
+    const onChange = (issuer: string, subject: string, at: Date) => {
+      mapping.forget(issuer, subject, at);
       seen.delete(identityOf(issuer, subject));
     };
     return [followLinks({ ...aliseOf(context, method), fetch: context.fetch, log, onChange })];
   });
+  // Whoever comes first tries again, and is told.
+  prepareWorkers().catch((error: unknown) =>
+    log.error({ error: describeError(error) }, 'workers cannot be prepared'),
+  );
   const pool = createWorkerPool({
     maximum: rules.maximum_workers,
     idleSeconds: rules.idle_seconds,

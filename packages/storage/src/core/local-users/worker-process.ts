@@ -20,8 +20,7 @@ export interface WorkerProcess extends FileCaller {
 }
 
 const execute = promisify(execFile);
-let loadedAdopt: Promise<AdoptFrom> | undefined;
-let loadedProgram: Promise<string> | undefined;
+let prepared: Promise<{ adoptFrom: AdoptFrom; program: string }> | undefined;
 
 /** What a worker is called in lists of processes, before the name of its account. */
 const WORKER_NAME = 'weft-storage-worker';
@@ -43,10 +42,7 @@ const LAST_WORDS = 2_000;
  * even the log, which it could shorten.
  */
 export async function startWorker(account: Account, settings: WorkerSettings): Promise<WorkerProcess> {
-  loadedAdopt ??= loadAdopt();
-  const adoptFrom = await loadedAdopt;
-  loadedProgram ??= loadProgram();
-  const program = await loadedProgram;
+  const { adoptFrom, program } = await prepareWorkers();
   const node = [process.execPath, '--input-type=module', '-', WORKER_NAME, account.name];
   const child = spawn('prlimit', ['--core=0', 'setpriv', ...dropPrivileges(account), ...node], {
     stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
@@ -69,6 +65,18 @@ export async function startWorker(account: Account, settings: WorkerSettings): P
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Loads what every start needs, so that the first user need not wait for it. */
+export function prepareWorkers(): Promise<{ adoptFrom: AdoptFrom; program: string }> {
+  prepared ??= Promise.all([loadAdopt(), loadProgram()]).then(
+    ([adoptFrom, program]) => ({ adoptFrom, program }),
+    (error: unknown) => {
+      prepared = undefined;
+      throw error;
+    },
+  );
+  return prepared;
 }
 
 /** The worker's program; the folder that it lies in need not be open to the users. */
