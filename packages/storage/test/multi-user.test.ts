@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from 'node:fs';
+import { chownSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { whyNoAccounts } from './local-accounts.ts';
@@ -63,6 +63,21 @@ describe.skipIf(reason !== undefined)(`several local users${reason ? ` (skipped:
     expect(stranger.text).toMatch(/no local account/);
     expect((await users.as('superuser', 'GET', '/home/')).status).toBe(403);
     expect((await users.as('nobody-says-who', 'GET', '/home/')).status).toBe(403);
+  });
+
+  it('serves names that are not UTF-8', async () => {
+    const { name, uid, gid } = users.account('user1');
+    await users.as('user1', 'PUT', '/home/old/x', { body: 'x' });
+    const file = Buffer.concat([
+      Buffer.from(join(users.folder, 'homes', name, 'old/')),
+      Buffer.of(0x66, 0xff),
+    ]);
+    writeFileSync(file, 'latin');
+    chownSync(file, uid, gid);
+    expect((await users.as('user1', 'GET', '/home/old/f%FF')).text).toBe('latin');
+    const listing = await users.as('user1', 'PROPFIND', '/home/old/', { headers: { depth: '1' } });
+    expect(listing.text).toMatch(/\/home\/old\/f%ff</i);
+    expect((await users.as('user1', 'DELETE', '/home/old/f%FF')).status).toBe(204);
   });
 
   it('sends content larger than a message whole', async () => {
