@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { WeftError } from '@weft/kernel/errors';
 import type { Segments } from '../segments.ts';
 import { unpackEntries } from './packed-entries.ts';
-import type { CalledArea, ShortAnswer, ShortCall } from './short-calls.ts';
+import type { CalledArea, SetReport, ShortAnswer, ShortCall } from './short-calls.ts';
 import type { FileFacts, ListedFile } from './types.ts';
 
 export interface FileThreads {
@@ -31,7 +31,9 @@ const SET_MILLISECONDS = 4;
 /** Nothing that a thread makes lives long; with Node's default it takes 30 MiB where 6 are enough. */
 const YOUNG_MEBIBYTES = 2;
 /** A second thread begins only when the first one does not keep up: larger sets cost less. */
-const PATIENCE_MILLISECONDS = 2;
+const PATIENCE_MILLISECONDS = 5;
+/** A call that takes so long waits for a device: many of those are better waited for at once. */
+const SLOW_MILLISECONDS = 0.25;
 
 /**
  * Short calls of concurrent requests, gathered into sets, each carried out by a thread that may block. A file operation of
@@ -71,7 +73,7 @@ export function createFileThreads(area: CalledArea, maximumThreads: number): Fil
 
   function mayBegin(): boolean {
     const busy = threads.filter(({ set }) => set !== undefined);
-    if (busy.length === 0 || milliseconds * MAXIMUM_SET > SET_MILLISECONDS * 2) return true;
+    if (busy.length === 0 || milliseconds > SLOW_MILLISECONDS) return true;
     const waited = performance.now() - Math.max(...busy.map(({ since }) => since));
     if (waited >= PATIENCE_MILLISECONDS) return true;
     timer ??= setTimeout(() => {
@@ -89,17 +91,17 @@ export function createFileThreads(area: CalledArea, maximumThreads: number): Fil
     });
     const thread: Thread = { worker, set: undefined, since: 0 };
     threads.push(thread);
-    worker.on('message', (answers: readonly ShortAnswer[]) => finish(thread, answers));
+    worker.on('message', (report: SetReport) => finish(thread, report));
     worker.on('error', (error) => abandon(thread, error));
     worker.on('exit', () => abandon(thread, undefined));
     return thread;
   }
 
-  function finish(thread: Thread, answers: readonly ShortAnswer[]): void {
-    const { set = [], since } = thread;
+  function finish(thread: Thread, { answers, milliseconds: spent }: SetReport): void {
+    const { set = [] } = thread;
     thread.set = undefined;
     thread.worker.unref();
-    if (set.length > 0) milliseconds = milliseconds * 0.8 + ((performance.now() - since) / set.length) * 0.2;
+    if (set.length > 0) milliseconds = milliseconds * 0.8 + (spent / set.length) * 0.2;
     for (const [index, { resolve }] of set.entries()) resolve(answers[index]);
     if (waiting.length > 0) schedule();
   }

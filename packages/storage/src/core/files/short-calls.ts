@@ -60,6 +60,14 @@ export type ShortAnswer =
   | { readonly entries: PackedEntries }
   | { readonly failure: { readonly kind?: ErrorKind; readonly code: string; readonly message: string } };
 
+/** What a thread says about a set. */
+export interface SetReport {
+  /** In the order of the calls. */
+  readonly answers: readonly ShortAnswer[];
+  /** That the storage and the processor worked on it. */
+  readonly milliseconds: number;
+}
+
 /** A directory that calls of one set work in. */
 interface Directory {
   /** `${prefix}/name` is an entry of exactly this directory. */

@@ -1,0 +1,120 @@
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openLocalFiles } from './local-files.ts';
+import { STAGING_FOLDER } from './staging.ts';
+import type { AreaFiles } from './types.ts';
+
+const content = (text: string) => new TextEncoder().encode(text);
+
+describe.each([
+  { name: 'in threads', inline: false },
+  { name: 'inline', inline: true },
+])('short calls $name', ({ inline }) => {
+  let root: string;
+  let files: AreaFiles;
+
+  beforeAll(async () => {
+    root = mkdtempSync(join(tmpdir(), 'weft-short-'));
+    files = await openLocalFiles({ root, durability: 'data', umask: 0o027, inline });
+  });
+  afterAll(async () => {
+    await files.close();
+    rmSync(root, { recursive: true });
+  });
+
+  async function store(path: string[], text: string, replace = true): Promise<void> {
+    const file = await files.stage(text.length);
+    await file.write(content(text), 0);
+    await file.commit(path, { replace });
+  }
+
+  const failure = (work: Promise<unknown>) =>
+    work.then(
+      () => 'none',
+      (error: { code?: string }) => error.code,
+    );
+
+  it('a hundred files at once are there, each with its own content, and nothing else is', async () => {
+    const names = Array.from({ length: 100 }, (_, index) => `many-${index}`);
+    await Promise.all(names.map((name) => store([name], `content of ${name}`)));
+    for (const name of names) expect(readFileSync(join(root, name), 'utf8')).toBe(`content of ${name}`);
+    expect(readdirSync(join(root, STAGING_FOLDER))).toEqual([]);
+    expect(statSync(join(root, 'many-0')).mode & 0o777).toBe(0o640);
+    const found = await Promise.all(names.map((name) => files.lookup([name])));
+    expect(found.every((facts) => facts?.kind === 'file')).toBe(true);
+    await Promise.all(names.map((name) => files.remove([name])));
+    expect(readdirSync(root)).toEqual([STAGING_FOLDER]);
+  });
+
+  it('of two that must not replace, one wins', async () => {
+    const results = await Promise.allSettled([store(['new'], 'one', false), store(['new'], 'two', false)]);
+    expect(results.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+    expect(readdirSync(join(root, STAGING_FOLDER))).toEqual([]);
+  });
+
+  it('the failure of one call is its own', async () => {
+    mkdirSync(join(root, 'folder'));
+    const [missing, taken, fine] = await Promise.all([
+      failure(store(['nowhere', 'file'], 'text')),
+      failure(store(['folder'], 'text')),
+      failure(store(['folder', 'file'], 'text')),
+    ]);
+    expect([missing, taken, fine]).toEqual(['not-found', 'is-collection', 'none']);
+    expect(readdirSync(join(root, STAGING_FOLDER))).toEqual([]);
+  });
+
+  it('no link is followed, as a file or on the way to one', async () => {
+    const outside = mkdtempSync(join(tmpdir(), 'weft-outside-'));
+    writeFileSync(join(outside, 'secret'), 'secret');
+    symlinkSync(outside, join(root, 'way'));
+    symlinkSync(join(outside, 'secret'), join(root, 'link'));
+    expect(await files.lookup(['way', 'secret'])).toBeUndefined();
+    expect(await failure(files.lookup(['link']))).toBe('symbolic-link');
+    expect(await failure(store(['way', 'planted'], 'text'))).toBe('not-found');
+    expect(await failure(files.remove(['way', 'secret']))).toBe('not-found');
+    expect(readdirSync(outside)).toEqual(['secret']);
+    rmSync(outside, { recursive: true });
+  });
+
+  it('a folder that was moved away is not written to under its old name', async () => {
+    const folder = join(root, 'moving');
+    mkdirSync(folder);
+    await store(['moving', 'first'], 'text');
+    rmSync(folder, { recursive: true });
+    mkdirSync(folder);
+    await store(['moving', 'second'], 'text');
+    expect(readdirSync(folder)).toEqual(['second']);
+  });
+
+  it('content that is longer than announced is stored all the same', async () => {
+    const file = await files.stage(3);
+    await file.write(content('one'), 0);
+    await file.write(content(' and two'), 3);
+    const facts = await file.commit(['longer'], { replace: true });
+    expect(facts.size).toBe(11);
+    expect(readFileSync(join(root, 'longer'), 'utf8')).toBe('one and two');
+  });
+
+  it('lists a folder in parts, each entry once', async () => {
+    const folder = join(root, 'listed');
+    mkdirSync(folder);
+    const names = Array.from({ length: 700 }, (_, index) => `entry-${index}`);
+    for (const name of names) writeFileSync(join(folder, name), name);
+    const seen: string[] = [];
+    for await (const batch of files.list(['listed'])) {
+      for (const { name, facts } of batch) if (facts.size === name.length) seen.push(name);
+    }
+    expect(seen.toSorted()).toEqual(names.toSorted());
+  });
+});
