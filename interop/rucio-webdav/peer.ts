@@ -45,9 +45,22 @@ const peer: Peer = {
       config,
       '[client]\nrucio_host = https://localhost\nauth_host = https://localhost\nauth_type = oidc\naccount = nobody\n',
     );
-    const { stdout } = await suite.tools.run(
+    const prefix = `${storage}/rucio-webdav-interop/`;
+    const curl = (method: string) =>
+      suite.tools.succeed('curl', [
+        '--silent',
+        '--cacert',
+        suite.instance.endpoints.ca,
+        '--header',
+        `Authorization: Bearer ${token}`,
+        '--request',
+        method,
+        prefix,
+      ]);
+    await curl('MKCOL');
+    const { stdout, stderr, code } = await suite.tools.run(
       path.join(bin, 'python'),
-      [DIALECT, `${storage}/rucio-webdav-interop/`, token, suite.folder],
+      [DIALECT, prefix, token, suite.folder],
       { env: { RUCIO_CONFIG: config, PYTHONWARNINGS: 'ignore' } },
     );
     const told = new Map(
@@ -60,19 +73,11 @@ const peer: Peer = {
         }),
     );
     for (const [step, value] of EXPECTED)
-      await suite.check(step, async () =>
-        expectEqual(JSON.stringify(told.get(step)), JSON.stringify(value), step),
-      );
-    await suite.tools.succeed('curl', [
-      '--silent',
-      '--cacert',
-      suite.instance.endpoints.ca,
-      '--header',
-      `Authorization: Bearer ${token}`,
-      '--request',
-      'DELETE',
-      `${storage}/rucio-webdav-interop/`,
-    ]);
+      await suite.check(step, async () => expectEqual(told.get(step), value, step));
+    await suite.check('runs to its end', async () =>
+      expectEqual([code, stderr.slice(-500)], [0, ''], 'exit'),
+    );
+    await curl('DELETE');
   },
 };
 
