@@ -1,9 +1,11 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
+import { text } from 'node:stream/consumers';
+import { connect } from 'node:tls';
 import { z } from 'zod';
-import { type Benchmark, median } from './benchmark.ts';
+import { type Benchmark, type Figure, median } from './benchmark.ts';
 import { loadServer, type Report, type Target } from './identity/http-load.ts';
 import { startMeasuredIdentity } from './identity/measured-identity.ts';
 import { endProgram, startProgram } from './program.ts';
@@ -38,11 +40,11 @@ const benchmark: Benchmark = {
       { name: 'oidc-provider', target: await peer('oidc-provider-issuer.ts'), reports: [] as Report[] },
     ];
     const request = tokenRequest(ours.client);
-    const load = { connections: CONNECTIONS, next: () => request };
-    for (const { target } of sides) await loadServer(target, { ...load, milliseconds: WARM_MILLISECONDS });
+    const asking = { connections: CONNECTIONS, next: () => request };
+    for (const { target } of sides) await loadServer(target, { ...asking, milliseconds: WARM_MILLISECONDS });
     for (let round = 0; round < ROUNDS; round++) {
       for (const { target, reports } of sides)
-        reports.push(await loadServer(target, { ...load, milliseconds: ROUND_MILLISECONDS }));
+        reports.push(await loadServer(target, { ...asking, milliseconds: ROUND_MILLISECONDS }));
     }
     note(
       `${CONNECTIONS} connections, ${availableParallelism()} cores for server, database and client together`,
@@ -52,6 +54,12 @@ const benchmark: Benchmark = {
       const p99 = median(reports.map(({ p99Milliseconds }) => p99Milliseconds)).toFixed(0);
       note(`${name.padEnd(24)} ${rates} tokens/s, p99 ${p99} ms`);
     }
+    const introspection = introspectionRequest(ours.client, await issueToken(ours.issuer, request));
+    const introspected: Report[] = [];
+    for (let round = 0; round < 5; round++) {
+      const load = { connections: CONNECTIONS, milliseconds: ROUND_MILLISECONDS, next: () => introspection };
+      introspected.push(await loadServer(ours.issuer, load));
+    }
     note(
       `nothing but signatures: ${(await signaturesPerSecond()).toFixed(0)}/s, the ceiling for all of them`,
     );
@@ -60,15 +68,9 @@ const benchmark: Benchmark = {
     return [
       figure('token-endpoint', mine.reports, bare, 0.6),
       figure('token-endpoint-vs-oidc-provider', mine.reports, certified, 1.5),
-      {
-        name: 'token-endpoint-rate',
-        value: median(mine.reports.map(({ rate }) => rate)),
-        unit: 'tokens/s',
-        target: null,
-        better: 'higher',
-        peer: null,
-        ratio: null,
-      },
+      plain('token-endpoint-rate', median(mine.reports.map(({ rate }) => rate)), 'tokens/s', 'higher'),
+      plain('introspection-rate', median(introspected.map(({ rate }) => rate)), 'answers/s', 'higher'),
+      plain('introspection-p99', median(introspected.map((each) => each.p99Milliseconds)), 'ms', 'lower'),
     ];
   },
 };
@@ -112,14 +114,44 @@ async function signaturesPerSecond(): Promise<number> {
   return (count * 1000) / (performance.now() - startedAt);
 }
 
-function tokenRequest({ id, secret }: { id: string; secret: string }): string {
-  const body = new URLSearchParams({
+function plain(name: string, value: number, unit: string, better: 'higher' | 'lower'): Figure {
+  return { name, value, unit, target: null, better, peer: null, ratio: null };
+}
+
+const answerSchema = z.object({ access_token: z.string() });
+
+async function issueToken({ port, authority }: Target, request: string): Promise<string> {
+  const socket = connect({
+    ...{ host: '127.0.0.1', port, servername: 'localhost' },
+    ...(authority === undefined ? {} : { ca: readFileSync(authority) }),
+  });
+  socket.write(request.replace('Host: localhost', 'Host: localhost\r\nConnection: close'));
+  const answer = await text(socket);
+  return answerSchema.parse(JSON.parse(answer.slice(answer.indexOf('\r\n\r\n')))).access_token;
+}
+
+interface Credentials {
+  readonly id: string;
+  readonly secret: string;
+}
+
+function tokenRequest(client: Credentials): string {
+  const form = {
     grant_type: 'client_credentials',
     resource: 'https://storage.bench',
     scope: 'storage.read:/',
-  }).toString();
+  };
+  return formRequest('/token', client, form);
+}
+
+function introspectionRequest(client: Credentials, token: string): string {
+  return formRequest('/introspect', client, { token });
+}
+
+function formRequest(path: string, { id, secret }: Credentials, form: Record<string, string>): string {
+  const body = new URLSearchParams(form).toString();
   return [
-    'POST /token HTTP/1.1',
+    `POST ${path} HTTP/1.1`,
     'Host: localhost',
     `Authorization: Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}`,
     'Content-Type: application/x-www-form-urlencoded',

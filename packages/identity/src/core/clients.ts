@@ -1,5 +1,5 @@
 import type { Sql } from '@weft/kernel/database';
-import { sql as expression } from 'kysely';
+import { sql as expression, type Selectable } from 'kysely';
 import type { GrantType } from '../config.ts';
 import type { Allowance, ExchangeAllowance, IdentityTables, PublicJwk } from '../db/schema.ts';
 import { secretMatches } from './hashes.ts';
@@ -37,16 +37,29 @@ export async function findClient(
   realm: string,
   id: string,
 ): Promise<Client | undefined> {
-  if (!CLIENT_ID.test(id)) return undefined;
-  const row = await sql
+  const [client] = await findClients(sql, realm, [id]);
+  return client;
+}
+
+/** In the order of the question; suspended ones are as good as unknown. */
+export async function findClients(
+  sql: Sql<IdentityTables>,
+  realm: string,
+  ids: readonly string[],
+): Promise<(Client | undefined)[]> {
+  const rows = await sql
     .selectFrom('identity.clients')
     .selectAll()
     .select(expression<string>`xmin::text`.as('version'))
     .where('realm', '=', realm)
-    .where('id', '=', id)
+    .where(expression<boolean>`id = any(${ids.filter((id) => CLIENT_ID.test(id))}::text[])`)
     .where('suspended_at', 'is', null)
-    .executeTakeFirst();
-  if (row === undefined) return undefined;
+    .execute();
+  const found = new Map(rows.map((row) => [row.id, clientOf(row)]));
+  return ids.map((id) => found.get(id));
+}
+
+function clientOf(row: Selectable<IdentityTables['identity.clients']> & { version: string }): Client {
   return {
     id: row.id,
     name: row.name,
@@ -76,7 +89,7 @@ export async function authenticateClient(
 ): Promise<Client> {
   const id = presented?.id ?? '';
   realm.limits.requireAttempt(id, address);
-  const client = await findClient(realm.database.withTables<IdentityTables>(), realm.name, id);
+  const client = await realm.findClient(id);
   if (presented === undefined || client === undefined || !isAuthentic(client, presented)) {
     realm.limits.failed(id, address);
     throw oauthError('invalid_client', 'Client authentication failed.');

@@ -1,11 +1,9 @@
 import type { Principal } from '@weft/kernel/auth';
 import { WeftError } from '@weft/kernel/errors';
 import { decodeJwt, errors } from 'jose';
-import type { IdentityTables } from '../db/schema.ts';
 import type { Realm } from './realm.ts';
 import { findRefreshToken } from './refresh-tokens.ts';
-import { isRevoked } from './revoked-tokens.ts';
-import { findOwner, type TokenOwner } from './users.ts';
+import type { TokenOwner } from './users.ts';
 
 /** A live access token of this realm, whatever its audience, with its owner. */
 export interface LiveAccessToken {
@@ -27,8 +25,7 @@ export async function findAccessToken(realm: Realm, token: string): Promise<Live
       return undefined;
     throw error;
   }
-  if (await isRevoked(realm, principal)) return undefined;
-  const owner = await findOwner(realm.database.withTables<IdentityTables>(), realm.name, principal.subject);
+  const owner = await realm.findLiveOwner(principal);
   return owner === undefined ? undefined : { principal, owner };
 }
 
@@ -37,8 +34,7 @@ export async function introspect(realm: Realm, token: string): Promise<Record<st
   const access = await findAccessToken(realm, token);
   if (access !== undefined) return describeAccessToken(realm, access);
   const refresh = await findRefreshToken(realm, token);
-  const owner =
-    refresh && (await findOwner(realm.database.withTables<IdentityTables>(), realm.name, refresh.subject));
+  const owner = refresh && (await realm.findLiveOwner({ subject: refresh.subject, jti: undefined }));
   if (refresh === undefined || owner === undefined) return { active: false };
   return {
     active: true,

@@ -3,11 +3,15 @@ import type { ComponentContext } from '@weft/kernel/component';
 import type { Database, WakeUps } from '@weft/kernel/database';
 import type { IdentityConfig, RealmConfig } from '../config.ts';
 import type { IdentityTables } from '../db/schema.ts';
+import { answerTogether } from './answer-together.ts';
 import { type AuditLog, createAuditLog } from './audit.ts';
 import { type CallerLimits, createCallerLimits } from './caller-limits.ts';
 import { type ClientMemory, createClientMemory } from './client-memory.ts';
+import { type Client, findClients } from './clients.ts';
+import { findLiveOwners, type OwnedToken } from './live-owners.ts';
 import { createSignInLimits, type SignInLimits } from './sign-in-limits.ts';
 import { createSigningKeys, KEYS_CHANGED, type SigningKeys } from './signing-keys.ts';
+import type { TokenOwner } from './users.ts';
 
 /** One issuer: its name in the tables, its settings, its keys. */
 export interface Realm {
@@ -19,6 +23,10 @@ export interface Realm {
   readonly keys: SigningKeys;
   readonly audit: AuditLog;
   readonly clients: ClientMemory;
+  /** As it is now; requests of one moment are answered together. */
+  findClient(id: string): Promise<Client | undefined>;
+  /** The same for the owner of a token; `undefined` when it was revoked, or its owner is suspended or gone. */
+  findLiveOwner(token: OwnedToken): Promise<TokenOwner | undefined>;
   readonly limits: CallerLimits;
   readonly signInLimits: SignInLimits;
   /** Verifies this realm's own access tokens through the same pipeline that everybody uses; no network. */
@@ -31,6 +39,7 @@ export function createRealm(
   config: RealmConfig,
 ): Realm {
   const keys = createSigningKeys({ ...context, realm: name });
+  const sql = context.database.withTables<IdentityTables>();
   return {
     name,
     issuer: config.url,
@@ -38,10 +47,12 @@ export function createRealm(
     database: context.database,
     wakeUps: context.wakeUps,
     keys,
-    audit: createAuditLog(context.database.withTables<IdentityTables>()),
+    audit: createAuditLog(sql),
     clients: createClientMemory(),
+    findClient: answerTogether((ids: readonly string[]) => findClients(sql, name, ids)),
+    findLiveOwner: answerTogether((tokens: readonly OwnedToken[]) => findLiveOwners(sql, name, tokens)),
     limits: createCallerLimits(config.limits),
-    signInLimits: createSignInLimits(context.database.withTables<IdentityTables>(), name),
+    signInLimits: createSignInLimits(sql, name),
     verifier: createOwnVerifier(context, config.url, keys),
   };
 }

@@ -19,15 +19,3 @@ export async function revokeAccessToken(realm: Realm, principal: Principal): Pro
     await revoke(tx, realm.wakeUps, [{ issuer: realm.issuer, kind: 'token', value: jti, expiresAt }]);
   });
 }
-
-export async function isRevoked(realm: Realm, principal: Principal): Promise<boolean> {
-  if (principal.jti === undefined) return false;
-  const row = await realm.database
-    .withTables<IdentityTables>()
-    .selectFrom('identity.revoked_tokens')
-    .select('jti')
-    .where('realm', '=', realm.name)
-    .where('jti', '=', principal.jti)
-    .executeTakeFirst();
-  return row !== undefined;
-}

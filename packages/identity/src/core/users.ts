@@ -1,7 +1,6 @@
 import type { Sql } from '@weft/kernel/database';
 import type { Selectable } from 'kysely';
 import type { IdentityTables } from '../db/schema.ts';
-import { findClient } from './clients.ts';
 import { passwordMatches } from './passwords.ts';
 import type { Membership } from './select-groups.ts';
 
@@ -22,18 +21,6 @@ export interface TokenOwner {
   readonly user: User | undefined;
 }
 
-/** The owner of a token by its `sub`; `undefined` when the person or the client is suspended or gone. */
-export async function findOwner(
-  sql: Sql<IdentityTables>,
-  realm: string,
-  subject: string,
-): Promise<TokenOwner | undefined> {
-  const user = await findUser(sql, realm, { subject });
-  if (user !== undefined) return { subject, user };
-  const client = await findClient(sql, realm, subject);
-  return client === undefined ? undefined : { subject, user: undefined };
-}
-
 /** An active user by subject or by user name; suspended ones are as good as unknown. */
 export async function findUser(
   sql: Sql<IdentityTables>,
@@ -50,7 +37,12 @@ export async function findUser(
   return row && userOf(row);
 }
 
-function userOf(row: Selectable<IdentityTables['identity.users']>): User {
+export type UserColumns = Pick<
+  Selectable<IdentityTables['identity.users']>,
+  'subject' | 'username' | 'name' | 'email' | 'groups' | 'optional_groups' | 'entitlements' | 'scopes'
+>;
+
+export function userOf(row: UserColumns): User {
   return {
     subject: row.subject,
     username: row.username,

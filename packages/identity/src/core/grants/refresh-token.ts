@@ -1,5 +1,4 @@
 import { scopeWithin } from '@weft/kernel/auth';
-import type { IdentityTables } from '../../db/schema.ts';
 import { signAccessToken } from '../access-token.ts';
 import { requireGrant } from '../clients.ts';
 import { isCovered, requireSomeScope, scopesAllowed } from '../granted-scopes.ts';
@@ -9,7 +8,7 @@ import { type LiveRefreshToken, useRefreshToken } from '../refresh-tokens.ts';
 import { requiredParameter, type TokenGrant, type TokenRequest } from '../token-grant.ts';
 import { scopesForUser } from '../user-grant.ts';
 import { userMay } from '../user-scopes.ts';
-import { findOwner, type TokenOwner } from '../users.ts';
+import type { TokenOwner } from '../users.ts';
 
 /**
  * A new access token from a refresh token (RFC 6749 6), with the same scopes or narrower ones. Rights are looked up again,
@@ -21,7 +20,7 @@ export async function grantRefreshToken(realm: Realm, request: TokenRequest): Pr
   requireGrant(client, 'refresh_token');
   const refreshToken = requiredParameter(parameters, 'refresh_token');
   const live = await useRefreshToken(realm, refreshToken, client.id, client.secretHash === undefined);
-  const owner = await findOwner(realm.database.withTables<IdentityTables>(), realm.name, live.subject);
+  const owner = await realm.findLiveOwner({ subject: live.subject, jti: undefined });
   if (owner === undefined) throw oauthError('invalid_grant', 'The user is suspended or unknown.');
 
   const audiences = narrowAudiences(request.audiences, live, realm.issuer);

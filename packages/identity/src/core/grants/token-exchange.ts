@@ -1,15 +1,13 @@
 import { type Principal, scopeWithin } from '@weft/kernel/auth';
 import { WeftError } from '@weft/kernel/errors';
-import type { ExchangeAllowance, IdentityTables } from '../../db/schema.ts';
+import type { ExchangeAllowance } from '../../db/schema.ts';
 import { signAccessToken } from '../access-token.ts';
 import { type Client, requireConfidential, requireGrant } from '../clients.ts';
 import { isCovered, requireSomeScope, scopesAllowed } from '../granted-scopes.ts';
 import { oauthError } from '../oauth-error.ts';
 import type { Realm } from '../realm.ts';
 import { newRefreshFamily } from '../refresh-tokens.ts';
-import { isRevoked } from '../revoked-tokens.ts';
 import { requiredParameter, singleParameter, type TokenGrant, type TokenRequest } from '../token-grant.ts';
-import { findOwner } from '../users.ts';
 
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
 const REFRESH_TOKEN = 'urn:ietf:params:oauth:token-type:refresh_token';
@@ -29,8 +27,12 @@ export async function grantTokenExchange(realm: Realm, request: TokenRequest): P
   requireConfidential(client);
   const wantsRefreshToken = readTokenTypes(parameters);
   const subject = await verifySubjectToken(realm, client, requiredParameter(parameters, 'subject_token'));
-  const owner = await findOwner(realm.database.withTables<IdentityTables>(), realm.name, subject.subject);
-  if (owner === undefined) throw oauthError('invalid_request', 'The subject is suspended or unknown.');
+  const owner = await realm.findLiveOwner(subject);
+  if (owner === undefined)
+    throw oauthError(
+      'invalid_request',
+      'subject_token: It was revoked, or its subject is suspended or unknown.',
+    );
 
   const audiences = request.audiences.length === 0 ? [realm.issuer] : request.audiences;
   const policies = policiesFor(client, audiences);
@@ -93,18 +95,14 @@ function readTokenTypes(parameters: URLSearchParams): boolean {
 
 /** RFC 8693 2.2.2 wants `invalid_request` for every fault of the subject token. */
 async function verifySubjectToken(realm: Realm, client: Client, token: string): Promise<Principal> {
-  let principal: Principal;
   try {
-    principal = await realm.verifier.verify(token, { audiences: client.resources });
+    return await realm.verifier.verify(token, { audiences: client.resources });
   } catch (error) {
     if (error instanceof WeftError && error.kind === 'unauthenticated') {
       throw oauthError('invalid_request', `subject_token: ${error.message}`);
     }
     throw error;
   }
-  if (await isRevoked(realm, principal))
-    throw oauthError('invalid_request', 'subject_token: The token was revoked.');
-  return principal;
 }
 
 /** The most specific policy of each audience: one that names it before one for any (`*`). */
