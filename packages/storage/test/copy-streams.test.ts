@@ -78,11 +78,15 @@ describe('a pull over several streams', () => {
 
   it('asks for parts from the end, and each only once', async () => {
     const url = partner.at(
-      source((request, response) => {
+      source((request, response, asked) => {
         // The first connection is slow, as over a long distance.
         if (request.headers.range) return;
         response.writeHead(200).write(CONTENT.subarray(0, 1000));
-        setTimeout(() => response.end(CONTENT.subarray(1000)), 300);
+        const timer = setInterval(() => {
+          if (asked.count('GET') < 6) return;
+          clearInterval(timer);
+          response.end(CONTENT.subarray(1000));
+        }, 5);
       }),
     );
     expect((await pull('/parts', url, 3)).last).toBe('success: Created');

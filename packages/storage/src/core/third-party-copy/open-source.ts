@@ -10,7 +10,9 @@ import { remoteRefusal } from './remote-refusal.ts';
 /** A source that has begun to send its file. */
 export interface OpenSource {
   readonly url: URL;
-  readonly body: Answer['body'];
+  readonly content: Answer['content'];
+  /** Ends it, whether it is being read or not. */
+  close(): void;
   /** Bytes; nothing when the source does not say. */
   readonly length: number | undefined;
   readonly digests: Digests;
@@ -59,7 +61,8 @@ function sourceOf(answer: DigestedAnswer): OpenSource {
   try {
     return {
       url,
-      body,
+      content: answer.content,
+      close: () => void body.destroy(),
       length: length === undefined ? undefined : Number(length),
       digests: answer.digests(),
       etag: etag !== undefined && /^"[^"]*"$/.test(etag) ? etag : undefined,
@@ -81,7 +84,7 @@ export async function openRange(
   source: OpenSource,
   range: { start: number; end: number },
   signal?: AbortSignal,
-): Promise<Answer['body']> {
+): Promise<Answer['content']> {
   const answer = await partner.ask({
     method: 'GET',
     headers: {
@@ -110,7 +113,7 @@ export async function openRange(
   if (source.etag !== undefined && etag !== undefined && etag !== source.etag) {
     throw refuse('answered with another ETag when asked');
   }
-  return answer.body;
+  return answer.content;
 }
 
 /** Of connections that failed or broke; what a certificate or a malformed answer is wrong in stays wrong. */

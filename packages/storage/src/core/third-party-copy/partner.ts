@@ -11,6 +11,7 @@ import { TLSSocket } from 'node:tls';
 import { describeError, WeftError } from '@weft/kernel/errors';
 import { findRefusal, type OutgoingRules } from '@weft/kernel/http';
 import { activeTracing } from '@weft/kernel/telemetry';
+import { createDirectBodies } from './direct-body.ts';
 import { describeRequest, type RemoteFile } from './remote-file.ts';
 
 /** What the partner answered, after redirects. */
@@ -20,6 +21,8 @@ export interface Answer {
   readonly url: URL;
   header(name: string): string | undefined;
   readonly body: IncomingMessage;
+  /** What a GET asked for; to be read once, in place of `body`. */
+  readonly content: AsyncGenerator<Uint8Array> | AsyncIterableIterator<Uint8Array>;
 }
 
 export interface Question {
@@ -62,12 +65,13 @@ const CONTINUE_MILLISECONDS = 3_000;
 export function openPartner(outgoing: OutgoingRules, remote: RemoteFile, signal: AbortSignal): Partner {
   const agents = new Map<string, HttpAgent | HttpsAgent>();
   const sockets = new Set<Socket>();
+  const bodies = createDirectBodies();
 
   function agentFor(url: URL): HttpAgent | HttpsAgent {
     const connection = outgoing(url);
     const known = agents.get(url.origin);
     if (known) return known;
-    const options = { keepAlive: true, ...connection };
+    const options = { keepAlive: true, ...connection, onread: bodies.onread };
     const agent = url.protocol === 'https:' ? new HttpsAgent(options) : new HttpAgent(options);
     agents.set(url.origin, agent);
     return agent;
@@ -107,7 +111,11 @@ export function openPartner(outgoing: OutgoingRules, remote: RemoteFile, signal:
       }),
     });
     try {
-      const response = await answerOf(request, content, ends, remember);
+      const { response, body } = await answerOf(request, content, ends, remember, (answer) =>
+        method === 'GET' && isPlain(answer)
+          ? bodies.take(answer, Number(answer.headers['content-length']))
+          : answer.iterator(),
+      );
       span?.end({ status: response.statusCode ?? 0 });
       addAbortSignal(ends, response);
       // Whoever reads it hears of its errors; when nobody does they must not end the process.
@@ -121,6 +129,7 @@ export function openPartner(outgoing: OutgoingRules, remote: RemoteFile, signal:
           return Array.isArray(value) ? value.join(', ') : value;
         },
         body: response,
+        content: body,
       };
     } catch (cause) {
       span?.end({ error: describeError(cause) });
@@ -195,13 +204,15 @@ function answerOf(
   content: OutgoingContent | undefined,
   signal: AbortSignal,
   onSocket: (socket: Socket) => void,
-): Promise<IncomingMessage> {
+  contentOf: (response: IncomingMessage) => Answer['content'],
+): Promise<{ response: IncomingMessage; body: Answer['content'] }> {
   const answered = new AbortController();
-  return new Promise<IncomingMessage>((resolve, reject) => {
+  return new Promise<{ response: IncomingMessage; body: Answer['content'] }>((resolve, reject) => {
     const onAbort = () => void request.destroy(new Error('ended'));
     signal.addEventListener('abort', onAbort, { once: true });
     request.on('error', reject);
-    request.once('response', resolve);
+    // At once: what comes next is content.
+    request.once('response', (response) => resolve({ response, body: contentOf(response) }));
     request.once('close', () => {
       signal.removeEventListener('abort', onAbort);
       reject(new Error('the connection was closed before an answer came'));
@@ -223,6 +234,12 @@ function answerOf(
       })
       .catch((error: unknown) => request.destroy(error instanceof Error ? error : new Error(String(error))));
   }).finally(() => answered.abort());
+}
+
+/** Content of a known length that nothing is wrapped around. */
+function isPlain({ statusCode, headers }: IncomingMessage): boolean {
+  const known = /^\d+$/.test(headers['content-length'] ?? '') && headers['transfer-encoding'] === undefined;
+  return known && (statusCode === 200 || statusCode === 206);
 }
 
 /** Resolves when the content may go out, or an answer makes it needless. */

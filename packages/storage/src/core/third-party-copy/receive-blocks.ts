@@ -68,8 +68,8 @@ export async function receiveBlocks(
       tail = start;
       for (let breaks = 0; ; breaks++) {
         try {
-          const body = await openRange(partner, source, { start, end }, failed.signal);
-          await receive(start, body, end - start);
+          const content = await openRange(partner, source, { start, end }, failed.signal);
+          await receive(start, content, end - start);
           break;
         } catch (error) {
           failed.signal.throwIfAborted();
@@ -102,7 +102,7 @@ export async function receiveBlocks(
   const all = [first, takeRest()].map((work) =>
     work.catch((error: unknown) => {
       failed.abort(error);
-      source.body.destroy();
+      source.close();
       throw error;
     }),
   );

@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream';
 import { WeftError } from '@weft/kernel/errors';
 import { isPassing, type OpenSource, openRange, pause, type Retries } from './open-source.ts';
 import type { Partner } from './partner.ts';
@@ -34,11 +33,11 @@ export async function* contentOf(
   const { length, url } = source;
   const mendable = source.etag !== undefined || Object.keys(source.digests).length > 0;
   const endOf = () => options.end?.at() ?? length ?? Number.POSITIVE_INFINITY;
-  let body: Readable = source.body;
+  let { content } = source;
   let position = 0;
   for (let breaks = 0; ; ) {
     try {
-      for await (const chunk of body.iterator({ destroyOnReturn: true })) {
+      for await (const chunk of content) {
         if (length === undefined && position + chunk.length > options.maximumUnknownBytes) {
           throw new WeftError(
             'upstream',
@@ -75,7 +74,7 @@ export async function* contentOf(
         if (++breaks > MAXIMUM_BREAKS) throw broken;
         await pause(options.retries, breaks - 1);
         try {
-          body = await openRange(partner, source, { start: position, end: length });
+          content = await openRange(partner, source, { start: position, end: length });
           opened = true;
         } catch (refusal) {
           if (!isPassing(refusal)) throw refusal;
