@@ -66,7 +66,9 @@ async function crowd(
   const ask = async (method: string, name: string, body?: string) => {
     const startedAt = performance.now();
     const call = { token: tokens.get(name) ?? '', ...(body === undefined ? {} : { body }) };
-    const { status, text } = await service.door.call(method, '/own', call);
+    const send = () => service.door.call(method, '/own', call);
+    // A connection that was kept for long may be closed by the other side at the moment that it is used again.
+    const { status, text } = await send().catch(send);
     return { status, text, milliseconds: performance.now() - startedAt };
   };
 
