@@ -1,5 +1,6 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { z } from 'zod';
 import { expectEqual, expectMatch } from '../harness/expect.ts';
 import type { Peer, Suite } from '../harness/peer.ts';
 import { AUTHORITY, BASE, type Certificates, createCertificates, PAST, PROXY, USER } from './certificates.ts';
@@ -70,7 +71,42 @@ const peer: Peer = {
       await service.stop();
     }
   },
+
+  async full(suite) {
+    await suite.check('the authorities of the grid are read, and lead to their roots by their policies', () =>
+      gridAuthorities(suite),
+    );
+  },
 };
+
+/** Every authority that the grid trusts, as Debian packages the IGTF's distribution. */
+async function gridAuthorities({ tools, folder }: Suite): Promise<void> {
+  const packages = ['classic', 'mics', 'slcs', 'iota'].map((profile) => `igtf-policy-${profile}`);
+  await tools.succeed('apt-get', ['install', '-y', '--no-install-recommends', ...packages], {
+    env: { DEBIAN_FRONTEND: 'noninteractive' },
+    timeoutSeconds: 300,
+  });
+  const target = path.join(folder, 'igtf');
+  mkdirSync(target);
+  const source = '/usr/share/igtf-policy';
+  for (const profile of readdirSync(source, { withFileTypes: true }))
+    if (profile.isDirectory())
+      cpSync(path.join(source, profile.name), target, { recursive: true, dereference: true });
+  const program = path.resolve(import.meta.dirname, '../../packages/kernel/test/judge-authorities.ts');
+  const { stdout } = await tools.succeed(process.execPath, [program, target]);
+  const judged = judgedSchema.parse(JSON.parse(stdout));
+  expectEqual(judged.unreadable, [], 'files that cannot be read');
+  expectEqual(judged.authorities > 50 && judged.roots > 20, true, `${judged.authorities} authorities`);
+  const broken = judged.refused.filter((line) => !line.includes('it has expired'));
+  expectEqual(broken, [], 'authorities without a way to a root');
+}
+
+const judgedSchema = z.object({
+  authorities: z.number(),
+  roots: z.number(),
+  unreadable: z.array(z.unknown()),
+  refused: z.array(z.string()),
+});
 
 export default peer;
 
