@@ -9,6 +9,7 @@ import { type Benchmark, type Figure, median } from './benchmark.ts';
 import { loadServer, type Report, type Target } from './identity/http-load.ts';
 import { startMeasuredIdentity } from './identity/measured-identity.ts';
 import { endProgram, startProgram } from './program.ts';
+import { cpuSeconds } from './storage/processes.ts';
 
 const ROUNDS = 15;
 const CONNECTIONS = 64;
@@ -29,30 +30,38 @@ const benchmark: Benchmark = {
       rmSync(it, { recursive: true }),
     );
     const ours = started.adopt(await startMeasuredIdentity(folder, {}), (it) => it.stop());
-    const peer = async (file: string): Promise<Target> => {
+    const peer = async (file: string) => {
       const { child, hello } = await startProgram(`benchmarks/identity/${file}`, [folder]);
       started.adopt(child, endProgram);
-      return { port: helloSchema.parse(hello).port, authority: ours.authority };
+      const target: Target = { port: helloSchema.parse(hello).port, authority: ours.authority };
+      return { target, pid: child.pid ?? 0, reports: [], microseconds: [] };
     };
-    const sides = [
-      { name: 'Weft', target: ours.issuer, reports: [] as Report[] },
-      { name: 'bare Fastify and jose', target: await peer('bare-issuer.ts'), reports: [] as Report[] },
-      { name: 'oidc-provider', target: await peer('oidc-provider-issuer.ts'), reports: [] as Report[] },
+    const sides: Side[] = [
+      { name: 'Weft', target: ours.issuer, pid: ours.pid, reports: [], microseconds: [] },
+      { name: 'bare Fastify and jose', ...(await peer('bare-issuer.ts')) },
+      { name: 'oidc-provider', ...(await peer('oidc-provider-issuer.ts')) },
     ];
     const request = tokenRequest(ours.client);
     const asking = { connections: CONNECTIONS, next: () => request };
     for (const { target } of sides) await loadServer(target, { ...asking, milliseconds: WARM_MILLISECONDS });
     for (let round = 0; round < ROUNDS; round++) {
-      for (const { target, reports } of sides)
-        reports.push(await loadServer(target, { ...asking, milliseconds: ROUND_MILLISECONDS }));
+      for (const { target, pid, reports, microseconds } of sides) {
+        const [usedBefore, startedAt] = [cpuSeconds([pid]), performance.now()];
+        const report = await loadServer(target, { ...asking, milliseconds: ROUND_MILLISECONDS });
+        const tokens = (report.rate * (performance.now() - startedAt)) / 1000;
+        reports.push(report);
+        microseconds.push(((cpuSeconds([pid]) - usedBefore) * 1e6) / tokens);
+      }
     }
     note(
       `${CONNECTIONS} connections, ${availableParallelism()} cores for server, database and client together`,
     );
-    for (const { name, reports } of sides) {
+    for (const { name, reports, microseconds } of sides) {
       const rates = reports.map(({ rate }) => rate.toFixed(0)).join(' ');
       const p99 = median(reports.map(({ p99Milliseconds }) => p99Milliseconds)).toFixed(0);
-      note(`${name.padEnd(24)} ${rates} tokens/s, p99 ${p99} ms`);
+      note(
+        `${name.padEnd(24)} ${rates} tokens/s, p99 ${p99} ms, ${median(microseconds).toFixed(0)} µs of processor`,
+      );
     }
     const introspection = introspectionRequest(ours.client, await issueToken(ours.issuer, request));
     const introspected: Report[] = [];
@@ -74,6 +83,15 @@ const benchmark: Benchmark = {
     ];
   },
 };
+
+interface Side {
+  readonly name: string;
+  readonly target: Target;
+  readonly pid: number;
+  readonly reports: Report[];
+  /** Processor time of the server and all below it, a token. */
+  readonly microseconds: number[];
+}
 
 const helloSchema = z.object({ port: z.int() });
 

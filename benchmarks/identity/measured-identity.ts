@@ -12,6 +12,8 @@ const helloSchema = z.object({
 
 /** The identity component in a process of its own. */
 export interface MeasuredIdentity {
+  /** Of the service; the database is below it. */
+  readonly pid: number;
   readonly issuer: Target;
   readonly alise: Target;
   readonly authority: string;
@@ -32,6 +34,7 @@ export async function startMeasuredIdentity(
   const { authority } = rest;
   return {
     ...rest,
+    pid: child.pid ?? 0,
     issuer: { port: issuer, authority },
     alise: { port: alise, authority },
     stop: () => endProgram(child),
