@@ -222,7 +222,9 @@ describe('collections', () => {
       path: '/listed',
       entries: [{ name: 'a&b.txt', collection: false, size: 1 }],
     });
-    expect((await door.call('GET', '/listed')).text).toContain('<a href="./a&b.txt">a&#38;b.txt</a>');
+    expect((await door.call('GET', '/listed')).text).toContain(
+      '<a href="/listed/a&#38;b.txt">a&#38;b.txt</a>',
+    );
     expect((await door.call('GET', '/')).text).not.toContain('.weft-staging');
   });
 

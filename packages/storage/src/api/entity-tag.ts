@@ -19,11 +19,15 @@ export function printedSeconds(print: (date: Date) => string): (nanoseconds: big
   return (nanoseconds) => {
     const second = nanoseconds / NANOSECONDS;
     if (last?.second === second) return last.text;
-    const text = print(new Date(Number(second) * 1000));
+    const milliseconds = Number(second) * 1000;
+    // A job may give a file a time that no calendar has.
+    const text = print(new Date(Math.max(-MAXIMUM_TIME, Math.min(MAXIMUM_TIME, milliseconds))));
     last = { second, text };
     return text;
   };
 }
 
+/** Milliseconds around the epoch that a Date can hold. */
+const MAXIMUM_TIME = 8.64e15;
 const NANOSECONDS = 1_000_000_000n;
 const printSeconds = printedSeconds((date) => date.toUTCString());

@@ -1,7 +1,8 @@
 import type { Place } from '../core/areas.ts';
 import { beginListing } from '../core/files/begin-listing.ts';
 import type { ListedFile } from '../core/files/types.ts';
-import { encodeSegment, plainPath } from '../core/resource-path.ts';
+import { printableName } from '../core/raw-names.ts';
+import { encodePath, encodeSegment, plainPath, type Segments } from '../core/resource-path.ts';
 import { lastModified } from './entity-tag.ts';
 import type { Exchange } from './exchange.ts';
 import { finish } from './send-content.ts';
@@ -29,16 +30,18 @@ export async function sendListing(exchange: Exchange, place: Place | undefined):
   });
   if (request.method === 'HEAD') return void response.end();
   const path = plainPath(target.segments);
-  response.write(json ? `{"path":${JSON.stringify(path)},"entries":[` : pageHead(path));
+  // Absolute, because a page may have been asked for without the slash at its end.
+  const base = encodePath(target.segments, true);
+  response.write(json ? `{"path":${JSON.stringify(path)},"entries":[` : pageHead(target.segments));
   let first = true;
   for await (const batch of lines(exchange, listing)) {
-    const printed = batch.map((line) => (json ? JSON.stringify(line) : pageLine(line)));
+    const printed = batch.map((line) => (json ? JSON.stringify(line) : pageLine(base, line)));
     const text = printed.join(json ? ',' : '');
     if (!response.write(json && !first ? `,${text}` : text)) await drained(response);
     first = false;
     if (response.destroyed) return;
   }
-  response.write(json ? ']}\n' : '</table></body></html>\n');
+  response.write(json ? ']}\n' : '</tbody></table></main></body></html>\n');
   await finish(response);
 }
 
@@ -59,21 +62,49 @@ function toLine({ name, facts }: ListedFile): Line {
     : { name, collection: false, size: facts.size, modified };
 }
 
-function pageHead(path: string): string {
-  const title = escapeHtml(path);
+const STYLE =
+  ':root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:60rem;padding:1.5rem 1rem}' +
+  'h1{font-size:1.25rem;font-weight:600;overflow-wrap:anywhere}a{color:LinkText;text-decoration:none}a:hover{text-decoration:underline}' +
+  'table{border-collapse:collapse;width:100%}th,td{padding:.35rem .5rem;text-align:left;vertical-align:top;border-bottom:1px solid #8884}' +
+  'th{font-weight:600;font-size:.875rem}td:first-child{overflow-wrap:anywhere}.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}' +
+  '.t{white-space:nowrap;font-variant-numeric:tabular-nums}@media(max-width:40rem){.t{display:none}}';
+
+/** The path as links to each folder on the way. */
+function pageHead(segments: Segments): string {
+  const title = escapeHtml(plainPath(segments));
+  const trail = segments.map((segment, index) => {
+    const name = escapeHtml(printableName(segment));
+    const last = index === segments.length - 1;
+    return last
+      ? name
+      : `<a href="${escapeHtml(encodePath(segments.slice(0, index + 1), true))}">${name}</a>`;
+  });
   return (
-    `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>${title}</title>` +
-    '<style>body{font:15px system-ui;margin:2rem}td{padding:.1rem 1rem}td:nth-child(2){text-align:right}</style></head>' +
-    `<body><h1>${title}</h1><table>${path === '/' ? '' : '<tr><td><a href="../">../</a></td></tr>'}`
+    '<!doctype html><html lang="en"><head><meta charset="utf-8">' +
+    '<meta name="viewport" content="width=device-width,initial-scale=1">' +
+    `<title>${title}</title><style>${STYLE}</style></head><body><main>` +
+    `<h1><a href="/" title="Top">/</a> ${trail.join(' / ')}</h1>` +
+    '<table><thead><tr><th scope="col">Name</th><th scope="col" class="n">Size</th>' +
+    '<th scope="col" class="t">Modified (UTC)</th></tr></thead><tbody>\n'
   );
 }
 
-function pageLine({ name, collection, size, modified }: Line): string {
+function pageLine(base: string, { name, collection, size, modified }: Line): string {
   const slash = collection ? '/' : '';
+  const time = modified === undefined ? '' : new Date(modified).toISOString().slice(0, -8).replace('T', ' ');
+  const bytes = size === undefined ? '' : ` title="${size} bytes"`;
   return (
-    `<tr><td><a href="./${encodeSegment(name)}${slash}">${escapeHtml(name)}${slash}</a></td>` +
-    `<td>${size ?? ''}</td><td>${modified ?? ''}</td></tr>\n`
+    `<tr><td><a href="${escapeHtml(base + encodeSegment(name))}${slash}">${escapeHtml(printableName(name))}${slash}</a></td>` +
+    `<td class="n"${bytes}>${size === undefined ? '' : readableSize(size)}</td><td class="t">${time}</td></tr>\n`
   );
+}
+
+/** @example readableSize(1_500_000) // '1.5 MB' */
+function readableSize(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+  const power = bytes < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
+  const value = bytes / 1000 ** power;
+  return `${power === 0 || value >= 99.95 ? Math.round(value) : value.toFixed(1)} ${units[power]}`;
 }
 
 function escapeHtml(text: string): string {
