@@ -21,7 +21,12 @@ export interface ChecksumStore {
   record(tx: Sql, records: readonly ChecksumRecord[]): Promise<void>;
 }
 
-/** Records kept in memory; a record is a fact about inode, size and time together, so that it never goes stale. */
+/** A fact about a content, so that it never goes stale. */
+interface Known extends Pick<SummedContent, 'size' | 'modifiedNs'> {
+  readonly digests: Digests;
+}
+
+/** Kept in memory, of each file the last. */
 const MAXIMUM_REMEMBERED = 20_000;
 
 /**
@@ -29,21 +34,26 @@ const MAXIMUM_REMEMBERED = 20_000;
  * that was summed; a file that changed underneath has no checksum until somebody asks for one.
  */
 export function createChecksumStore(database: Database, instance: string): ChecksumStore {
-  const remembered = new Map<string, Digests>();
+  const remembered = new Map<string, Known>();
 
-  function remember(key: string, digests: Digests): void {
+  function remember(key: string, known: Known): void {
     remembered.delete(key);
-    remembered.set(key, digests);
+    remembered.set(key, known);
     for (const oldest of remembered.keys()) {
       if (remembered.size <= MAXIMUM_REMEMBERED) break;
       remembered.delete(oldest);
     }
   }
 
+  function recall(key: string | undefined, { size, modifiedNs }: SummedContent): Digests | undefined {
+    const known = remembered.get(key ?? '');
+    return known?.size === size && known.modifiedNs === modifiedNs ? known.digests : undefined;
+  }
+
   return {
     async find(area, files) {
-      const keys = files.map((facts) => contentKey(area, facts));
-      const unknown = files.filter((_, index) => !remembered.has(keys[index] ?? ''));
+      const keys = files.map(({ inode }) => `${area}:${signed(inode)}`);
+      const unknown = files.filter((file, index) => !recall(keys[index], file));
       if (unknown.length > 0) {
         const { rows } = await sql<{
           inode: string;
@@ -58,19 +68,15 @@ export function createChecksumStore(database: Database, instance: string): Check
           database.sql,
         );
         for (const row of rows) {
-          const facts = {
-            inode: BigInt(row.inode),
-            size: Number(row.size_bytes),
-            modifiedNs: BigInt(row.modified_ns),
-          };
-          remember(contentKey(area, facts), row.digests);
+          const { inode, size_bytes: size, modified_ns: modifiedNs, digests } = row;
+          remember(`${area}:${inode}`, { size: Number(size), modifiedNs: BigInt(modifiedNs), digests });
         }
       }
-      return keys.map((key) => remembered.get(key) ?? {});
+      return files.map((file, index) => recall(keys[index], file) ?? {});
     },
 
     async forget(area, file) {
-      remembered.delete(contentKey(area, file));
+      remembered.delete(`${area}:${signed(file.inode)}`);
       await sql`delete from storage.checksums
         where instance = ${instance} and area = ${area} and inode = ${signed(file.inode)}`.execute(
         database.sql,
@@ -106,14 +112,12 @@ export function createChecksumStore(database: Database, instance: string): Check
         returning area, inode::text, digests`.execute(tx);
       const stored = new Map(rows.map((row) => [`${row.area}:${row.inode}`, row.digests]));
       for (const { area, facts, digests } of files) {
-        remember(contentKey(area, facts), stored.get(`${area}:${signed(facts.inode)}`) ?? digests);
+        const key = `${area}:${signed(facts.inode)}`;
+        const { size, modifiedNs } = facts;
+        remember(key, { size, modifiedNs, digests: stored.get(key) ?? digests });
       }
     },
   };
-}
-
-function contentKey(area: string, facts: Pick<FileFacts, 'inode' | 'size' | 'modifiedNs'>): string {
-  return `${area}:${signed(facts.inode)}:${facts.size}:${facts.modifiedNs}`;
 }
 
 /** Inodes are unsigned 64-bit numbers, PostgreSQL's are signed. */

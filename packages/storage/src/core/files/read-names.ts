@@ -15,7 +15,7 @@ export async function* readNames(
   within: Within,
   batches: { first: number; others: number },
 ): AsyncGenerator<string[]> {
-  const directory = await within((prefix) => opendir(`${prefix}/.`, { bufferSize: batches.first }));
+  const directory = await within((prefix) => opendir(`${prefix}/.`, { bufferSize: batches.others }));
   let batch = batches.first;
   let names: string[] = [];
   let raw = false;
