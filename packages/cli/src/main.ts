@@ -2,6 +2,12 @@ import { describeError, ExitError } from '@weft/kernel/errors';
 import { CommanderError } from 'commander';
 import { createProgram } from './program.ts';
 
+// `weft logs | head`: whoever reads has seen enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(0);
+});
+
 try {
   await createProgram().parseAsync(process.argv);
 } catch (error) {
