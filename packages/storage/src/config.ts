@@ -185,7 +185,7 @@ const tapeSchema = z
       .startsWith('/')
       .optional()
       .describe(
-        'Folder that plays the tape library; default: one below the data folder. Shared by all processes',
+        'Folder that plays the tape library, with one below it for each site; default: below the data folder. Shared by all processes',
       ),
     drives: z.int().positive().default(2).describe('Recalls and archivings at once, a process'),
     mount_seconds: z

@@ -283,6 +283,20 @@ describe('macaroons', () => {
     await expect.poll(() => statusOf('GET', '/data/2010/a', text)).toBe(401);
   });
 
+  it('end with the user who made them', async () => {
+    const token = await door.token('storage.read:/data', { sub: 'carol' });
+    const text = await macaroon('/data', ['activity:DOWNLOAD'], token);
+    const child = await macaroon('/data/2010', ['activity:DOWNLOAD'], text);
+    const { issuer } = site.issuer;
+    await site.database.database.transaction((tx) =>
+      revoke(tx, site.database.wakeUps, [
+        { issuer, kind: 'subject', value: 'carol', expiresAt: new Date(Date.now() + 3_600_000) },
+      ]),
+    );
+    await expect.poll(() => statusOf('GET', '/data/2010/a', text)).toBe(401);
+    expect(await statusOf('GET', '/data/2010/a', child)).toBe(401);
+  });
+
   it('are signed with keys that lie encrypted in the database, and share them among processes', async () => {
     const text = await macaroon('/data', ['activity:DOWNLOAD']);
     const { rows } = await sql<{ id: string; sealed: Buffer }>`

@@ -70,7 +70,10 @@ export async function killDuringTape(options: {
       wrong,
       lost,
       seen,
-      leftovers: [...unfinished(root), ...readdirSync(library).filter((name) => name.endsWith('.part'))],
+      leftovers: [
+        ...unfinished(root),
+        ...readdirSync(join(library, 'hpc')).filter((name) => name.endsWith('.part')),
+      ],
     };
   } finally {
     await site.stop();

@@ -10,6 +10,7 @@ import type { BufferWork, DriveWork } from '../core/tape/work.ts';
 const RECALL_BUCKETS = [0.1, 1, 10, 60, 300, 1800, 3600, 4 * 3600, 24 * 3600];
 const METRICS_SECONDS = 5;
 const FORGET_SECONDS = 3600;
+const ABANDONED_SECONDS = 86_400;
 /** Clients may ask for so long how a request has ended. */
 const REQUEST_DAYS = 30;
 
@@ -75,16 +76,19 @@ export function operateTape(
       return 'idle';
     },
   );
-  const forgetting = startLoop(
-    { database, wakeUps, log, name: `storage.forget-stage-requests.${site}`, everySeconds: FORGET_SECONDS },
+  const tidying = startLoop(
+    { database, wakeUps, log, name: `storage.tidy-tape.${site}`, everySeconds: FORGET_SECONDS },
     async () => {
       await tape.requests.forgetOld(REQUEST_DAYS);
+      // What a process left that died, or had lost its lease, while it wrote to tape.
+      const abandoned = await tape.files.unused(await tape.library.olderThan(ABANDONED_SECONDS));
+      for (const copy of abandoned) await tape.library.erase(copy);
       return 'idle';
     },
   );
   return {
     stop: async () => {
-      await Promise.all([drives, buffer, counting, forgetting].map((daemon) => daemon.stop()));
+      await Promise.all([drives, buffer, counting, tidying].map((daemon) => daemon.stop()));
     },
   };
 }

@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { Database } from '@weft/kernel/database';
 import { type Job, RetryLater } from '@weft/kernel/work';
 import type { Place } from '../areas.ts';
 import { CONTENT_BUFFER_BYTES } from '../content-buffers.ts';
 import type { OpenFile } from '../files/types.ts';
-import { lookAgain } from './look-again.ts';
+import { forgetUnlessRenamed } from './forget-file.ts';
 import { isSame } from './swap-content.ts';
 import type { TapeFile } from './tape-files.ts';
 import type { FileAccess, TapeSystem } from './tape-system.ts';
@@ -21,7 +21,8 @@ export async function archiveFile(
   await access(account, async (areas) => {
     const place = areas.locate(file.path.split('/').filter((name) => name !== ''));
     const facts = await place.area.files.lookup(place.inner);
-    if (facts?.kind !== 'file' || facts.inode !== file.inode) return lookAgain(database, tape, file, job);
+    if (facts?.kind !== 'file' || facts.inode !== file.inode)
+      return database.transaction((tx) => forgetUnlessRenamed(tx, tape, file, job));
     const { archive_after_seconds = 0, evict_after_seconds = 0 } = place.area.config.tape ?? {};
     if (!isSame(facts, file)) {
       await tape.files.refresh(file, facts);
@@ -43,7 +44,8 @@ export async function archiveFile(
 async function copyToTape(tape: TapeSystem, file: TapeFile, { area, inner }: Place, signal: AbortSignal) {
   const open = await area.files.open(inner);
   try {
-    const name = copyName(tape.instance, file);
+    // Another for each attempt: one that has lost its lease must not write into what a later one has kept.
+    const name = randomUUID();
     const { adler32 } = await tape.library.store(name, contentOf(open), signal);
     if (!isSame(await open.refresh(), file)) throw new RetryLater(1, 'the file is being written to');
     return { name, adler32 };
@@ -60,10 +62,4 @@ async function* contentOf(file: OpenFile): AsyncGenerator<Uint8Array> {
     yield buffer.subarray(0, bytes);
     position += bytes;
   }
-}
-
-/** The same for each attempt, so that one that died leaves nothing that the next does not take over. */
-function copyName(instance: string, { area, inode, size, modifiedNs }: TapeFile): string {
-  const what = JSON.stringify([instance, area, String(inode), size, String(modifiedNs)]);
-  return createHash('sha256').update(what).digest('hex').slice(0, 40);
 }

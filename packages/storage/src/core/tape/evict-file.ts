@@ -1,9 +1,7 @@
 import type { Database } from '@weft/kernel/database';
 import { type Job, RetryLater } from '@weft/kernel/work';
-import type { FileFacts } from '../files/types.ts';
-import { lookAgain } from './look-again.ts';
-import { isReplacement, isSame, recordSwap, swapContent } from './swap-content.ts';
-import type { TapeFile } from './tape-files.ts';
+import { forgetUnlessRenamed } from './forget-file.ts';
+import { swapContent } from './swap-content.ts';
 import type { FileAccess, TapeSystem } from './tape-system.ts';
 import type { BufferWork } from './work.ts';
 
@@ -18,40 +16,32 @@ export async function evictFile(
   let pinned: Date | undefined;
   await access(account, async (areas) => {
     const place = areas.locate(file.path.split('/').filter((name) => name !== ''));
-    const facts = await place.area.files.lookup(place.inner);
-    if (facts && isReplacement(facts, file)) {
-      return recordSwap(database, tape, { file, place, now: facts }, { onDisk: false });
-    }
-    if (facts?.kind !== 'file' || facts.inode !== file.inode) return lookAgain(database, tape, file, job);
-    if (!isSame(facts, file)) return archiveAnew(database, tape, file, facts);
-    const staged = await place.area.files.stage();
-    // The last byte alone: the file system keeps the length and nothing else.
-    await staged.write(new Uint8Array(1), file.size - 1);
     await swapContent(
       database,
       tape,
-      { file, place, staged },
+      { file, place },
       {
         onDisk: false,
-        unless: async (tx) => {
+        async stage() {
+          const staged = await place.area.files.stage();
+          // The last byte alone: the file system keeps the length and nothing else.
+          await staged.write(new Uint8Array(1), file.size - 1);
+          return staged;
+        },
+        async unless(tx) {
           pinned = await tape.requests.pinnedUntil(tx, account, file.path);
           return pinned !== undefined;
+        },
+        async changed(tx, now) {
+          if (now?.kind !== 'file' || now.inode !== file.inode)
+            return forgetUnlessRenamed(tx, tape, file, job);
+          // Somebody wrote into it underneath: what lies on tape is not what it is now.
+          const { size, modifiedNs } = now;
+          await tape.work.erase(tx, await tape.files.add(tx, [{ ...file, size, modifiedNs }]));
+          await tape.work.archive(tx, [{ area, account, inode: file.inode, at: new Date() }]);
         },
       },
     );
   });
   if (pinned) throw new RetryLater(Math.max(1, (pinned.getTime() - Date.now()) / 1000), 'the file is pinned');
-}
-
-/** Somebody wrote into it underneath: what lies on tape is not what it is now. */
-async function archiveAnew(
-  database: Database,
-  tape: TapeSystem,
-  { area, account, path }: TapeFile,
-  { inode, size, modifiedNs }: FileFacts,
-): Promise<void> {
-  await database.transaction(async (tx) => {
-    await tape.work.erase(tx, await tape.files.add(tx, [{ area, account, path, inode, size, modifiedNs }]));
-    await tape.work.archive(tx, [{ area, account, inode, at: new Date() }]);
-  });
 }

@@ -3,8 +3,7 @@ import { describeError, WeftError } from '@weft/kernel/errors';
 import { type Job, LeaseLost } from '@weft/kernel/work';
 import type { Areas } from '../areas.ts';
 import { digestStream } from '../checksums/digests.ts';
-import type { FileFacts } from '../files/types.ts';
-import { isReplacement, isSame, recordSwap, swapContent } from './swap-content.ts';
+import { isReplacement, isSame, swapContent } from './swap-content.ts';
 import type { TapeFile } from './tape-files.ts';
 import type { FileAccess, TapeSystem } from './tape-system.ts';
 import type { DriveWork } from './work.ts';
@@ -53,32 +52,40 @@ async function recall(
     await tape.requests.finish(tx, account, path);
     await job.complete(tx);
   };
-  const recalled = {
-    onDisk: true,
-    also: async (tx: AnyTx, now: FileFacts) => {
-      const at = new Date(Date.now() + (place.area.config.tape?.evict_after_seconds ?? 0) * 1000);
-      await tape.work.evict(tx, [{ area: place.area.name, account, inode: now.inode, at }]);
-      await finish(tx);
-    },
-  };
-
-  if (file && !file.onDisk && isReplacement(facts, file)) {
-    await recordSwap(database, tape, { file, place, now: facts }, recalled);
-    return 'recalled';
-  }
-  if (!file || file.onDisk || file.copy === undefined || !isSame(facts, file)) {
+  if (
+    !file ||
+    file.onDisk ||
+    file.copy === undefined ||
+    !(isSame(facts, file) || isReplacement(facts, file))
+  ) {
     // Nobody needs tape for it: recalled for another request, or replaced by an upload or underneath.
     await database.transaction(finish);
     return 'on-disk';
   }
-  const staged = await place.area.files.stage();
-  try {
-    await writeCopy(tape, { ...file, copy: file.copy }, (bytes, at) => staged.write(bytes, at), job.signal);
-  } catch (error) {
-    await staged.discard();
-    throw error;
-  }
-  const swapped = await swapContent(database, tape, { file, place, staged }, recalled);
+  const { copy } = file;
+  const swapped = await swapContent(
+    database,
+    tape,
+    { file, place },
+    {
+      onDisk: true,
+      async stage() {
+        const staged = await place.area.files.stage();
+        try {
+          await writeCopy(tape, { ...file, copy }, (bytes, at) => staged.write(bytes, at), job.signal);
+          return staged;
+        } catch (error) {
+          await staged.discard();
+          throw error;
+        }
+      },
+      async also(tx, now) {
+        const at = new Date(Date.now() + (place.area.config.tape?.evict_after_seconds ?? 0) * 1000);
+        await tape.work.evict(tx, [{ area: place.area.name, account, inode: now.inode, at }]);
+        await finish(tx);
+      },
+    },
+  );
   // It is another file by now, which is on disk, or gone: the next look says which.
   return swapped ? 'recalled' : recall({ database, tape }, areas, job);
 }

@@ -7,86 +7,82 @@ import { lockArea } from './area-lock.ts';
 import type { TapeFile } from './tape-files.ts';
 import type { TapeSystem } from './tape-system.ts';
 
-/**
- * The time that takes the place of a file's own when content and stub change places: in whole seconds, because that is
- * what can be set exactly. Clients see no finer times than that.
- */
-export function plannedTime({ modifiedNs }: Pick<TapeFile, 'modifiedNs'>): { ns: bigint; date: Date } {
-  const seconds = modifiedNs / 1_000_000_000n;
-  return { ns: seconds * 1_000_000_000n, date: new Date(Number(seconds) * 1000) };
-}
-
 export interface Swap {
   /** What the file is afterwards. */
   readonly onDisk: boolean;
+  /** Makes what takes the place; called without any lock, for it may take hours. */
+  readonly stage: () => Promise<StagedFile>;
   /** Asked when nothing can change any more; true: leave it as it is. */
-  readonly unless?: ((tx: AnyTx) => Promise<boolean>) | undefined;
+  readonly unless?: (tx: AnyTx) => Promise<boolean>;
   /** What becomes true together with it. */
-  readonly also?: ((tx: AnyTx, now: FileFacts) => Promise<void>) | undefined;
+  readonly also?: (tx: AnyTx, now: FileFacts) => Promise<void>;
+  /** The record is as it was, and another file stands there, or none: it was changed underneath, or is being renamed. */
+  readonly changed?: (tx: AnyTx, now: FileFacts | undefined) => Promise<void>;
 }
 
 /**
  * Puts a stub in the place of content, or content in the place of a stub, by one rename. That it is about to happen is
  * on record before: after a crash anywhere, and until the work runs again, the record says which of the two stands there.
+ * Two workers may be at the same file, when a lease has run out: what counts is the record as it is under the lock.
  *
- * @returns false when it was left as it is, because `unless` said so or the file is another one by now.
+ * @returns whether the file is now what it was to be by this call.
  */
 export async function swapContent(
   database: Database,
   tape: TapeSystem,
-  { file, place, staged }: { file: TapeFile; place: Place; staged: StagedFile },
-  { onDisk, unless, also }: Swap,
+  { file, place }: { file: TapeFile; place: Place },
+  { onDisk, stage, unless, also, changed }: Swap,
 ): Promise<boolean> {
   const { area, inner } = place;
   const planned = plannedTime(file);
-  let ended = false;
+  const standing = await area.files.lookup(inner);
+  // Asked beforehand: those who wait for the lock may have taken every connection but the transaction's own.
+  const [known = {}] = await tape.checksums.find(area.name, [file]);
+  const owned = await ownership(tape, area, standing);
+  const staged = standing && isSame(standing, file) ? await stage() : undefined;
+  let ended = staged === undefined;
   try {
-    const standing = await area.files.lookup(inner);
-    if (!standing || !isSame(standing, file)) return false;
-    // Asked beforehand: those who wait for the lock may have taken every connection but the transaction's own.
-    const known = await knownContent(tape, file, area);
-    const owned = await ownership(tape, area, standing);
-    await tape.files.announce(file, planned.ns);
+    if (staged) await tape.files.announce(file, planned.ns);
     return await database.transaction(async (tx) => {
       await lockArea(tx, tape.instance, area.name, 'exclusive');
+      const record = await tape.files.current(tx, file);
+      if (!record || record.onDisk === onDisk || record.copy === undefined) return false;
       const before = await area.files.lookup(inner);
-      if (!before || !isSame(before, file) || (await unless?.(tx))) {
+      if (before && isReplacement(before, record)) {
+        await recordSwap(tx, tape, { file, area, known, now: before }, { onDisk, also });
+        return true;
+      }
+      if (!staged || !before || !isSame(before, record) || (await unless?.(tx))) {
         await tape.files.withdraw(tx, file);
+        if (!before || !isSame(before, record)) await changed?.(tx, before);
         return false;
       }
       ended = true;
       const now = await staged.commit(inner, { replace: true, modified: planned.date });
-      await record(tx, tape, { file, area, known, now }, { onDisk, also });
+      await recordSwap(tx, tape, { file, area, known, now }, { onDisk, also });
       await tape.usage.apply(tx, owned(now));
       return true;
     });
   } finally {
-    if (!ended) await staged.discard();
+    if (!ended) await staged?.discard();
   }
 }
 
-/** Says what a process that died has put there. */
-export async function recordSwap(
-  database: Database,
-  tape: TapeSystem,
-  { file, place: { area }, now }: { file: TapeFile; place: Place; now: FileFacts },
-  swap: Pick<Swap, 'onDisk' | 'also'>,
-): Promise<void> {
-  const known = await knownContent(tape, file, area);
-  await database.transaction((tx) => record(tx, tape, { file, area, known, now }, swap));
+/**
+ * The time that takes the place of a file's own when content and stub change places: in whole seconds, because that is
+ * what can be set exactly. Clients see no finer times than that.
+ */
+function plannedTime({ modifiedNs }: TapeFile): { ns: bigint; date: Date } {
+  const seconds = modifiedNs / 1_000_000_000n;
+  return { ns: seconds * 1_000_000_000n, date: new Date(Number(seconds) * 1000) };
 }
 
-/** The content is the same, and so are its checksums. */
-async function knownContent(tape: TapeSystem, file: TapeFile, { name }: Area): Promise<Digests> {
-  const [digests = {}] = await tape.checksums.find(name, [file]);
-  return digests;
-}
-
-async function record(
+/** Says what stands there now; the content is the same, and so are its checksums. */
+async function recordSwap(
   tx: AnyTx & Sql,
   tape: TapeSystem,
   { file, area, known, now }: { file: TapeFile; area: Area; known: Digests; now: FileFacts },
-  { onDisk, also }: Pick<Swap, 'onDisk' | 'also'>,
+  { onDisk, also }: { onDisk: boolean; also: Swap['also'] | undefined },
 ): Promise<void> {
   const diskSeconds = area.config.tape?.evict_after_seconds ?? 0;
   await tape.files.replaced(tx, file, now, { onDisk, diskSeconds });
@@ -98,9 +94,9 @@ async function record(
 async function ownership(
   { usage }: TapeSystem,
   { account, config: { name, quota } }: Area,
-  before: FileFacts,
+  before: FileFacts | undefined,
 ): Promise<(now: FileFacts) => SpaceChange[]> {
-  if (account || quota?.user_bytes === undefined) return () => [];
+  if (account || !before || quota?.user_bytes === undefined) return () => [];
   const [owner = ''] = await usage.ownersOf(name, [before]);
   return (file) => [{ area: name, owner, usedBytes: 0, claimedBytes: 0, file }];
 }

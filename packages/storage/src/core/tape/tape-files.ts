@@ -25,6 +25,8 @@ export interface TapeFile extends Content {
 export interface TapeState {
   readonly onDisk: boolean;
   readonly copy: string | undefined;
+  /** Of the copy. */
+  readonly adler32: string | undefined;
 }
 
 export interface TapeFiles {
@@ -35,9 +37,13 @@ export interface TapeFiles {
     connection?: Sql | AnyTx,
   ): Promise<readonly (TapeState | undefined)[]>;
   byInode(area: string, inode: bigint): Promise<TapeFile | undefined>;
+  /** The record of the same content as it is now, held until the transaction ends. */
+  current(tx: AnyTx, file: TapeFile): Promise<TapeFile | undefined>;
   byPath(area: string, path: string): Promise<TapeFile | undefined>;
   /** Whether a stub lies at a path or below. */
   hasStubs(area: string, path: string): Promise<boolean>;
+  /** Names of the areas that have stubs, as in the configuration. */
+  areasWithStubs(): Promise<string[]>;
   /** From now on of this content; whatever was known about the path or the inode goes. @returns copies to erase. */
   add(
     tx: AnyTx,
@@ -66,6 +72,8 @@ export interface TapeFiles {
   ): Promise<void>;
   /** Which of these paths may leave the disk, and when. */
   evictable(tx: AnyTx, area: string, paths: readonly string[]): Promise<{ inode: bigint; at: Date }[]>;
+  /** Those of these copies that no file has. */
+  unused(copies: readonly string[]): Promise<string[]>;
   /** Of all copies on tape. */
   copiedBytes(): Promise<number>;
   count(): Promise<Readonly<Record<'disk' | 'disk-and-tape' | 'tape', number>>>;
@@ -104,7 +112,12 @@ export function createTapeFiles(database: Database, instance: string): TapeFiles
   return {
     async find(area, files, connection = database.sql) {
       if (files.length === 0) return [];
-      const { rows } = await sql<{ position: string; on_disk: boolean; copy: string | null }>`
+      const { rows } = await sql<{
+        position: string;
+        on_disk: boolean;
+        copy: string | null;
+        adler32: string | null;
+      }>`
         with asked as (
           select * from unnest(
             ${files.map(({ path }) => path)}::text[],
@@ -113,12 +126,12 @@ export function createTapeFiles(database: Database, instance: string): TapeFiles
             ${files.map(({ modifiedNs }) => String(modifiedNs))}::bigint[]
           ) with ordinality as asked (path, inode, size_bytes, modified_ns, position)
         )
-        select position::text, known.on_disk, known.copy from asked
+        select position::text, known.on_disk, known.copy, known.adler32 from asked
         join storage.tape_files as known using (inode, size_bytes, modified_ns)
         where instance = ${instance} and area = ${area}
         union all
         -- Put there by a process that died before it could say so.
-        select position::text, not known.on_disk, known.copy from asked
+        select position::text, not known.on_disk, known.copy, known.adler32 from asked
         join storage.tape_files as known on known.path = asked.path collate "C"
           and known.size_bytes = asked.size_bytes and known.replacing_ns = asked.modified_ns
           and known.inode <> asked.inode
@@ -126,11 +139,17 @@ export function createTapeFiles(database: Database, instance: string): TapeFiles
       const states = new Map(rows.map((row) => [Number(row.position), row]));
       return files.map((_, index) => {
         const row = states.get(index + 1);
-        return row && { onDisk: row.on_disk, copy: row.copy ?? undefined };
+        return row && { onDisk: row.on_disk, copy: row.copy ?? undefined, adler32: row.adler32 ?? undefined };
       });
     },
 
     byInode: (area, inode) => one(sql`area = ${area} and inode = ${signed(inode)}::bigint`),
+    async current(tx, file) {
+      const { rows } = await sql<Row>`
+        select ${COLUMNS} from storage.tape_files where ${same(file)} for update`.execute(tx);
+      const [row] = rows;
+      return row && toFile(row);
+    },
     byPath: (area, path) => one(sql`area = ${area} and path = ${path}`),
 
     async hasStubs(area, path) {
@@ -139,6 +158,13 @@ export function createTapeFiles(database: Database, instance: string): TapeFiles
         where instance = ${instance} and area = ${area} and ${at(path)} and (not on_disk or replacing_ns is not null)
         limit 1`.execute(database.sql);
       return rows.length > 0;
+    },
+
+    async areasWithStubs() {
+      const { rows } = await sql<{ name: string }>`
+        select distinct split_part(area, '@', 1) as name from storage.tape_files
+        where instance = ${instance} and (not on_disk or replacing_ns is not null)`.execute(database.sql);
+      return rows.map(({ name }) => name);
     },
 
     async add(tx, files) {
@@ -196,7 +222,7 @@ export function createTapeFiles(database: Database, instance: string): TapeFiles
     },
 
     async announce(file, modifiedNs) {
-      await sql`update storage.tape_files set replacing_ns = ${String(modifiedNs)}::bigint where ${same(file)}`.execute(
+      await sql`update storage.tape_files set replacing_ns = ${String(modifiedNs)}::bigint where ${same(file)} and on_disk = ${file.onDisk}`.execute(
         database.sql,
       );
     },
@@ -225,6 +251,15 @@ export function createTapeFiles(database: Database, instance: string): TapeFiles
         tx,
       );
       return rows.map(({ inode, at: time }) => ({ inode: BigInt.asUintN(64, BigInt(inode)), at: time }));
+    },
+
+    async unused(copies) {
+      const { rows } = await sql<{ copy: string }>`
+        select copy from storage.tape_files where instance = ${instance} and copy = any(${copies})`.execute(
+        database.sql,
+      );
+      const used = new Set(rows.map(({ copy }) => copy));
+      return copies.filter((copy) => !used.has(copy));
     },
 
     async copiedBytes() {

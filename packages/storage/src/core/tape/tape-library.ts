@@ -1,4 +1,4 @@
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { digestStream } from '../checksums/digests.ts';
@@ -11,6 +11,8 @@ export interface TapeLibrary {
   fetch(name: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
   has(name: string): Promise<boolean>;
   erase(name: string): Promise<void>;
+  /** What has lain there for so long, copies that came to nothing included. */
+  olderThan(seconds: number): Promise<string[]>;
 }
 
 /** A drive, a cartridge or a robot did not work; another attempt may. */
@@ -89,5 +91,14 @@ export async function openTapeLibrary(options: TapeLibraryOptions): Promise<Tape
         () => false,
       ),
     erase: (name) => rm(fileOf(name), { force: true }),
+    async olderThan(seconds) {
+      const before = Date.now() - seconds * 1000;
+      const old: string[] = [];
+      for (const name of await readdir(folder)) {
+        const stats = await stat(fileOf(name)).catch(() => undefined);
+        if (stats && stats.mtimeMs < before) old.push(name);
+      }
+      return old;
+    },
   };
 }

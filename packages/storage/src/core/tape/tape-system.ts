@@ -49,28 +49,34 @@ export interface TapeSystem {
   ): Promise<Locality[]>;
 }
 
-/** Nothing, when the configuration has no `tape`. @throws when an area has tape and the instance has not. */
+/**
+ * Nothing, when the configuration has no `tape`.
+ *
+ * @throws when an area has tape and the instance has not, or has it no more while content of its files is on tape alone.
+ */
 export async function openTapeSystem(
   context: ComponentContext<StorageConfig>,
   checksums: ChecksumStore,
   usage: Usage,
 ): Promise<TapeSystem | undefined> {
   const { config, database, wakeUps, dataFolder } = context;
+  const files = createTapeFiles(database, config.site);
   const withTape = config.areas.find((area) => area.tape);
   if (withTape && !config.tape)
     throw new Error(
       `storage: area ${withTape.name} has tape, so the instance ${config.site} needs a tape section.`,
     );
+  await requireStubsGuarded(files, config);
   if (!config.tape) return undefined;
   const { library: configured, mount_seconds, bytes_per_second, failure_rate } = config.tape;
-  const folder = configured ?? join(dataFolder, `tape-${config.site}`);
+  // A folder of its own for each instance, which tidies up in it.
+  const folder = join(configured ?? join(dataFolder, 'tape'), encodeURIComponent(config.site));
   const library = await openTapeLibrary({
     folder,
     mountSeconds: mount_seconds,
     bytesPerSecond: bytes_per_second,
     failureRate: failure_rate,
   });
-  const files = createTapeFiles(database, config.site);
   const work = createTapeWork(wakeUps, config.site);
   const byDepth = config.areas
     .map((area) => ({ area, base: baseOf(area) }))
@@ -142,4 +148,14 @@ export async function openTapeSystem(
       );
     },
   };
+}
+
+/** Without the tape system a stub would be served as a file full of zeros. */
+async function requireStubsGuarded(files: TapeFiles, { areas, site }: StorageConfig): Promise<void> {
+  const stubs = await files.areasWithStubs();
+  const bare = areas.find(({ name, tape }) => !tape && stubs.includes(name));
+  if (bare)
+    throw new Error(
+      `storage: files of area ${bare.name} of ${site} are on tape alone. Mend: give the area its tape section back.`,
+    );
 }

@@ -1,4 +1,4 @@
-import type { Database } from '@weft/kernel/database';
+import type { AnyTx } from '@weft/kernel/database';
 import type { Job } from '@weft/kernel/work';
 import type { TapeFile } from './tape-files.ts';
 import type { TapeSystem } from './tape-system.ts';
@@ -12,14 +12,12 @@ const ATTEMPTS = 3;
  *
  * @throws to be tried again.
  */
-export async function lookAgain(
-  database: Database,
+export async function forgetUnlessRenamed(
+  tx: AnyTx,
   tape: TapeSystem,
   file: TapeFile,
   { attempt }: Pick<Job<unknown>, 'attempt'>,
 ): Promise<void> {
   if (attempt < ATTEMPTS) throw new Error(`${file.path} is not what it was`);
-  await database.transaction(async (tx) => {
-    await tape.work.erase(tx, await tape.files.remove(tx, file.area, file.path));
-  });
+  await tape.work.erase(tx, await tape.files.remove(tx, file.area, file.path));
 }
