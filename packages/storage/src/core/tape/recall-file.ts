@@ -3,6 +3,7 @@ import { describeError, WeftError } from '@weft/kernel/errors';
 import { type Job, LeaseLost } from '@weft/kernel/work';
 import type { Areas } from '../areas.ts';
 import { digestStream } from '../checksums/digests.ts';
+import { lockArea } from './area-lock.ts';
 import { isReplacement, isSame, swapContent } from './swap-content.ts';
 import type { TapeFile } from './tape-files.ts';
 import type { FileAccess, TapeSystem } from './tape-system.ts';
@@ -58,9 +59,17 @@ async function recall(
     file.copy === undefined ||
     !(isSame(facts, file) || isReplacement(facts, file))
   ) {
-    // Nobody needs tape for it: recalled for another request, or replaced by an upload or underneath.
-    await database.transaction(finish);
-    return 'on-disk';
+    // Nobody needs tape for it: recalled for another request, or replaced by an upload or underneath. Said under the lock,
+    // together with the pin: a moment ago it may have been taken from disk.
+    const onDisk = await database.transaction(async (tx) => {
+      await lockArea(tx, tape.instance, place.area.name, 'shared');
+      const now = await place.area.files.stat(place.inner);
+      const [state] = await tape.files.find(place.area.name, [{ ...now, path }], tx);
+      if (state && !state.onDisk) return false;
+      await finish(tx);
+      return true;
+    });
+    return onDisk ? 'on-disk' : recall({ database, tape }, areas, job);
   }
   const { copy } = file;
   const swapped = await swapContent(
