@@ -84,8 +84,9 @@ const peer: Peer = {
           const grown = memory.grownBytes();
           console.log(`    memory grew by ${Math.round(grown / MIB)} MiB, ${seen.early.length} markers`);
           if (grown > 150 * MIB) throw new Error(`memory grew by ${grown} bytes`);
-          if (seen.early.length < 2 || Math.max(...seen.early) === 0)
-            throw new Error(`markers: ${seen.early.join(' ')}`);
+          // XRootD tells every 5 s: at the beginning, and not again when it is fast.
+          const told = role.startsWith('we') ? Math.max(...seen.early) > 0 : seen.early.length > 0;
+          if (!told) throw new Error(`markers: ${seen.early.join(' ')}`);
         });
       }
       await suite.check('a push that its client leaves leaves no stump at XRootD', async () => {
@@ -247,9 +248,9 @@ async function refusals(suite: Suite, both: Both): Promise<void> {
   });
 }
 
-/** The same file over TLS by curl into a file, and by a copy; interleaved, each twice. */
+/** The same file over TLS by curl into a file that is synced, as ours are, and by a copy; interleaved, each twice. */
 async function comparePull(suite: Suite, both: Both, source: SourceFile): Promise<void> {
-  const seconds = { curl: [] as number[], copy: [] as number[] };
+  const seconds: { curl: number[]; copy: number[] } = { curl: [], copy: [] };
   const timed = async (work: () => Promise<unknown>) => {
     const startedAt = performance.now();
     await work();
@@ -257,17 +258,15 @@ async function comparePull(suite: Suite, both: Both, source: SourceFile): Promis
   };
   for (let round = 0; round < 2; round++) {
     const file = path.join(suite.folder, 'by-curl');
+    const curl = [
+      ...['--silent', '--fail', '--cacert', suite.instance.endpoints.ca, '--output', file],
+      ...['--header', `Authorization: Bearer ${both.theirToken}`, `${both.xrootd.url}/${source.name}`],
+    ];
     seconds.curl.push(
-      await timed(() =>
-        suite.tools.succeed(
-          'curl',
-          [
-            ...['--silent', '--fail', '--cacert', suite.instance.endpoints.ca, '--output', file],
-            ...['--header', `Authorization: Bearer ${both.theirToken}`, `${both.xrootd.url}/${source.name}`],
-          ],
-          { timeoutSeconds: PATIENCE_SECONDS },
-        ),
-      ),
+      await timed(async () => {
+        await suite.tools.succeed('curl', curl, { timeoutSeconds: PATIENCE_SECONDS });
+        await suite.tools.succeed('sync', ['--data', file], { timeoutSeconds: PATIENCE_SECONDS });
+      }),
     );
     rmSync(file);
     let name = '';
