@@ -1,3 +1,4 @@
+import { letGo } from '../core/let-go.ts';
 import type { Segments } from '../core/resource-path.ts';
 import type { Exchange } from './exchange.ts';
 import { drained } from './listing.ts';
@@ -36,7 +37,8 @@ export async function streamMultistatus(
     const text = started ? part : MULTISTATUS_HEAD + part;
     started = true;
     // As bytes: Node writes a large string several times slower.
-    const ready = response.write(Buffer.from(text));
+    const bytes = Buffer.from(text);
+    const ready = response.write(bytes, () => letGo(bytes));
     // A little ahead of the socket, so that neither waits for the other.
     if (!ready && response.writableLength > MAXIMUM_AHEAD_BYTES) await drained(response);
     if (response.destroyed) return;

@@ -2,6 +2,7 @@ import { WeftError } from '@weft/kernel/errors';
 import { type Algorithm, type Digests, digestStream } from './checksums/digests.ts';
 import { returnContentBuffer, takeContentBuffer } from './content-buffers.ts';
 import type { StagedFile } from './files/types.ts';
+import { letGo } from './let-go.ts';
 
 export interface ReceivedContent {
   readonly sizeBytes: number;
@@ -87,21 +88,4 @@ function contentBuffers(): [Uint8Array, Uint8Array] {
 /** One more than announced, so that it shows when more comes. */
 function shortBuffers(bytes: number): [Uint8Array, Uint8Array] {
   return [new Uint8Array(bytes + 1), new Uint8Array(bytes + 1)];
-}
-
-/**
- * Gives a chunk's memory back at once. Left to the garbage collector, the chunks of an upload make it run every 48 MB,
- * over everything that is alive, which costs as much as all the rest of an upload (measured: 3.4 against 1.75 s/GiB).
- */
-const WORTH_BYTES = 8 * 1024;
-
-function letGo(chunk: Uint8Array): void {
-  const { buffer } = chunk;
-  // Not a slice of a pool, which others use.
-  if (
-    buffer instanceof ArrayBuffer &&
-    buffer.byteLength === chunk.byteLength &&
-    chunk.byteLength >= WORTH_BYTES
-  )
-    buffer.transfer(0);
 }
