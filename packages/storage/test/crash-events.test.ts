@@ -22,8 +22,12 @@ interface Told {
 }
 
 /** One lane makes, moves, copies and removes names of its own, each after the last was acknowledged. */
-async function change(door: TestDoor, lane: string, done: () => boolean): Promise<number> {
-  let changes = 0;
+async function change(
+  door: TestDoor,
+  lane: string,
+  done: () => boolean,
+  acknowledge: () => void,
+): Promise<void> {
   for (let index = 0; !done(); index++) {
     const own = `/${lane}/${index}`;
     const steps: [method: string, path: string, destination?: string][] = [
@@ -43,14 +47,13 @@ async function change(door: TestDoor, lane: string, done: () => boolean): Promis
           headers: destination === undefined ? {} : { destination },
         });
         if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${answer.text}`);
-        changes += 1;
+        acknowledge();
       } catch (error) {
-        if (done()) return changes;
+        if (done()) return;
         throw error;
       }
     }
   }
-  return changes;
 }
 
 /** Names that the events speak of as being there, and those events that contradict the ones before them. */
@@ -91,12 +94,23 @@ it('a killed service tells, sooner or later and once, of every change that it ha
     await child.start();
     let stop = false;
     const { door } = child;
-    const lanes = Array.from({ length: LANES }, (_, lane) => change(door, `${round}-${lane}`, () => stop));
-    await new Promise((resolve) => setTimeout(resolve, 300 + Math.random() * 300));
+    const before = changes;
+    const lanes = Array.from({ length: LANES }, (_, lane) =>
+      change(
+        door,
+        `${round}-${lane}`,
+        () => stop,
+        () => {
+          changes += 1;
+        },
+      ),
+    );
+    await expect.poll(() => changes - before, { timeout: 30_000 }).toBeGreaterThan(2 * LANES);
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * 200));
     stop = true;
     await child.kill();
     kills += 1;
-    for (const done of await Promise.all(lanes)) changes += done;
+    await Promise.all(lanes);
   }
   await child.start();
   const { door } = child;
@@ -110,7 +124,6 @@ it('a killed service tells, sooner or later and once, of every change that it ha
   // A tree that was copied is told of by its root alone.
   const copied = (path: string) => /\/tree\//.test(path);
   expect(there.filter((path) => !copied(path))).toEqual(onDisk(door.root).filter((path) => !copied(path)));
-  expect([kills, changes > kills * LANES]).toEqual([ROUNDS, true]);
   if (process.env.WEFT_CRASH_ROUNDS) process.stdout.write(`${kills} kills, ${changes} changes\n`);
   await child.kill();
 }, 300_000);

@@ -45,10 +45,17 @@ export function createMetering({ context, config }: Door) {
   );
   const active = metrics.gauge('weft_storage_requests_active', 'Requests that are being answered', LABELS);
 
+  const measured = new WeakSet<IncomingMessage>();
+
   return {
+    /** A request that is not of files has carried its bytes, too; they count for nobody. */
+    pass(request: IncomingMessage): void {
+      if (!measured.has(request)) carried.set(request.socket, traffic(request.socket));
+    },
     begin(request: IncomingMessage, response: ServerResponse): Measurement {
       let attribution: Attribution | undefined;
       const { socket } = request;
+      measured.add(request);
       return {
         attribute(door, path) {
           attribution = attributionOf(door, path);
@@ -57,7 +64,7 @@ export function createMetering({ context, config }: Door) {
         end() {
           const labels = { ...(attribution ?? { site, area: '', account: '' }) };
           const before = carried.get(socket) ?? { read: 0, written: 0 };
-          const now = { read: socket.bytesRead, written: socket.bytesWritten };
+          const now = traffic(socket);
           carried.set(socket, now);
           const status = response.statusCode;
           const outcome = status < 400 ? 'done' : status < 500 ? 'refused' : 'failed';
@@ -71,6 +78,10 @@ export function createMetering({ context, config }: Door) {
       };
     },
   };
+}
+
+function traffic(socket: Socket): { read: number; written: number } {
+  return { read: socket.bytesRead, written: socket.bytesWritten };
 }
 
 /** Counts one third-party copy; returns what is to be called when it has ended. */

@@ -66,6 +66,7 @@ export function registerRoutes(app: FastifyInstance, door: Door): void {
   registerTapeRoutes(app, door);
   registerStorageResourceReport(app, door);
   app.route({ method: [...METHODS], url: '/*', exposeHeadRoute: false, handler });
+  app.addHook('onResponse', async ({ raw }) => metering.pass(raw));
   app.addHook('onClose', () => door.close());
 }
 
