@@ -1,6 +1,6 @@
 import type { AnyTx, Database } from '@weft/kernel/database';
 import { describeError, WeftError } from '@weft/kernel/errors';
-import { type Job, LeaseLost } from '@weft/kernel/work';
+import { type Job, LeaseLost, RetryLater } from '@weft/kernel/work';
 import type { Areas } from '../areas.ts';
 import { digestStream } from '../checksums/digests.ts';
 import { lockArea } from './area-lock.ts';
@@ -29,7 +29,7 @@ export async function recallFile(
   try {
     return await access(account, (areas) => recall({ database, tape }, areas, job));
   } catch (error) {
-    if (job.signal.aborted || error instanceof LeaseLost) throw error;
+    if (job.signal.aborted || error instanceof LeaseLost || error instanceof RetryLater) throw error;
     const hopeless = error instanceof WeftError && error.kind !== 'unavailable';
     if (!hopeless && job.attempt < tape.config.attempts) throw error;
     await database.transaction(async (tx) => {

@@ -1,4 +1,5 @@
 import type { AnyTx, Database, Sql } from '@weft/kernel/database';
+import { RetryLater } from '@weft/kernel/work';
 import type { Area, Place } from '../areas.ts';
 import type { Digests } from '../checksums/digests.ts';
 import type { FileFacts, StagedFile } from '../files/types.ts';
@@ -6,6 +7,8 @@ import type { SpaceChange } from '../space/usage.ts';
 import { lockArea } from './area-lock.ts';
 import type { TapeFile } from './tape-files.ts';
 import type { TapeSystem } from './tape-system.ts';
+
+const AGAIN_SECONDS = 0.5;
 
 export interface Swap {
   /** What the file is afterwards. */
@@ -57,6 +60,9 @@ export async function swapContent(
         if (!before || !isSame(before, record)) await changed?.(tx, before);
         return false;
       }
+      // Without the announcement a crash would leave a stub that nobody knows for one: another worker has withdrawn it.
+      if (record.replacingNs !== planned.ns)
+        throw new RetryLater(AGAIN_SECONDS, 'another worker was at the file');
       ended = true;
       const now = await staged.commit(inner, { replace: true, modified: planned.date });
       await recordSwap(tx, tape, { file, area, known, now }, { onDisk, also });
