@@ -15,6 +15,8 @@ interface Means {
   readonly access: FileAccess;
 }
 
+const AGAIN_SECONDS = 0.5;
+
 /** How a recall ended for those who wait. */
 export type RecallOutcome = 'recalled' | 'on-disk' | 'unwanted' | 'failed';
 
@@ -69,7 +71,8 @@ async function recall(
       await finish(tx);
       return true;
     });
-    return onDisk ? 'on-disk' : recall({ database, tape }, areas, job);
+    if (!onDisk) throw new RetryLater(AGAIN_SECONDS, 'the file has just been taken from disk');
+    return 'on-disk';
   }
   const { copy } = file;
   const swapped = await swapContent(

@@ -104,7 +104,9 @@ export function createTapeFiles(database: Database, instance: string): TapeFiles
   const one = async (condition: ReturnType<typeof sql>): Promise<TapeFile | undefined> => {
     const { rows } = await sql<Row>`
       select ${COLUMNS} from storage.tape_files
-      where instance = ${instance} and ${condition} order by modified_ns desc limit 1`.execute(database.sql);
+      where instance = ${instance} and ${condition} order by replacing_ns is not null desc, modified_ns desc limit 1`.execute(
+      database.sql,
+    );
     const [row] = rows;
     return row && toFile(row);
   };
@@ -185,7 +187,7 @@ export function createTapeFiles(database: Database, instance: string): TapeFiles
       const gone = await sql<{ copy: string | null }>`
         delete from storage.tape_files as known using ${columns}
         where instance = ${instance} and known.area = added.area
-          and (known.path = added.path collate "C" or known.inode = added.inode)
+          and (known.path = added.path collate "C" or (known.inode = added.inode and known.replacing_ns is null))
         returning known.copy`.execute(tx);
       await sql`
         insert into storage.tape_files (instance, area, path, inode, size_bytes, modified_ns, account)
@@ -235,7 +237,7 @@ export function createTapeFiles(database: Database, instance: string): TapeFiles
       // An inode that comes back may stand in a row about something that is long gone.
       await sql`delete from storage.tape_files
         where instance = ${instance} and area = ${file.area} and inode = ${signed(now.inode)}::bigint
-          and inode <> ${signed(file.inode)}::bigint`.execute(tx);
+          and inode <> ${signed(file.inode)}::bigint and replacing_ns is null`.execute(tx);
       await sql`
         update storage.tape_files set inode = ${signed(now.inode)}::bigint, size_bytes = ${String(now.size)}::bigint,
           modified_ns = ${String(now.modifiedNs)}::bigint, on_disk = ${onDisk}, replacing_ns = null,
