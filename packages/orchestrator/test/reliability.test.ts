@@ -40,7 +40,7 @@ function expectNothingTwice(): void {
 
 it('peers that fail or whose answers are lost delay a deployment, and nothing happens twice', async () => {
   await begin();
-  for (const peer of [stage.hpc, stage.cloud, stage.datalake]) peer.faults = 0.15;
+  for (const peer of [stage.hpc, stage.cloud, stage.datalake]) peer.faults = 0.08;
   await stage.startDaemons();
   const alice = stage.clientOf('alice');
   const made = await Promise.all(
