@@ -29,6 +29,13 @@ export async function pagesAreAccessible(suite: Suite, chromium: Chromium): Prom
       faults.push(...(await faultsOf(page, rules)).map((fault) => `${name}, ${colorScheme}: ${fault}`));
     }
   };
+  /** Does what leads to another page, and waits until that one is there. */
+  const follow = async (action: () => Promise<unknown>) => {
+    await page.waitForLoadState('load');
+    const arrived = page.waitForEvent('load');
+    await action();
+    await arrived;
+  };
   const signIn = async (user: string, password: string) => {
     await page.waitForSelector('input[name=password]');
     await page.getByLabel('User name').fill(user);
@@ -40,12 +47,12 @@ export async function pagesAreAccessible(suite: Suite, chromium: Chromium): Prom
   expectEqual((await faultsOf(page, RULES)).length > 1, true, 'axe sees the faults of a bad page');
   await page.goto(identity);
   await look('sites');
-  await page.getByRole('link', { name: 'hpc' }).click();
+  await follow(() => page.getByRole('link', { name: 'hpc' }).click());
   await look('site');
   await page.getByRole('button', { name: /^Sign in/ }).click();
   await page.waitForSelector('input[name=password]');
   expectEqual(await tabOrder(page, 3), ['username', 'password', 'Sign in'], 'order of the sign-in page');
-  await signIn('alice01', 'wrong');
+  await follow(() => signIn('alice01', 'wrong'));
   await look('sign-in');
   await signIn('alice01', secret('user-alice01'));
   await page.getByRole('button', { name: /^Link the/ }).click();
@@ -53,10 +60,10 @@ export async function pagesAreAccessible(suite: Suite, chromium: Chromium): Prom
   await page.waitForURL('**/confirm?*');
   await look('confirmation');
   expectEqual(await tabOrder(page, 2), ['Link', 'Cancel'], 'order of the confirmation');
-  await page.getByRole('button', { name: 'Link', exact: true }).click();
+  await follow(() => page.getByRole('button', { name: 'Link', exact: true }).click());
   await look('links');
-  await page.getByRole('button', { name: /^Unlink/ }).click();
-  await page.getByRole('button', { name: 'Sign out', exact: true }).click();
+  await follow(() => page.getByRole('button', { name: /^Unlink/ }).click());
+  await follow(() => page.getByRole('button', { name: 'Sign out', exact: true }).click());
   await look('signed out');
   await page.goto(`${identity}/callback?state=none`);
   await look('error');
