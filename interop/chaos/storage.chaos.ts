@@ -168,6 +168,8 @@ async function killWhileUploading(
   report.check(`${mode.name}: every answer is 201 or 503`, odd.length === 0, odd.join(', '));
 }
 
+const SWEPT_WITHIN_MILLISECONDS = 15_000;
+
 async function checkWhatIsLeft(
   report: ChaosReport,
   service: TestProcess,
@@ -178,7 +180,7 @@ async function checkWhatIsLeft(
   await service.start();
   const answers: number[] = [];
   const broken: string[] = [];
-  const left: string[] = [];
+  const staging: string[] = [];
   const present = new Set<string>();
   for (const user of mode.users) {
     const token = await service.door.token(SCOPE, { sub: user });
@@ -192,8 +194,13 @@ async function checkWhatIsLeft(
         .digest('hex');
       if (sum !== sums.get(name)) broken.push(name);
     }
-    left.push(...filesBelow(path.join(root, '.weft-staging')));
+    staging.push(path.join(root, '.weft-staging'));
   }
+  // Workers of the killed service end a moment after it, and what they left is swept a moment after that.
+  const unfinished = () => staging.flatMap((folder) => filesBelow(folder));
+  const deadline = performance.now() + SWEPT_WITHIN_MILLISECONDS;
+  while (unfinished().length > 0 && performance.now() < deadline) await sleep(100);
+  const left = unfinished();
   const lost = [...acknowledged].filter((name) => !present.has(name));
   report.check(
     `${mode.name}: the service answers after it all`,

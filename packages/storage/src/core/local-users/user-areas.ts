@@ -1,9 +1,15 @@
 import { mkdir } from 'node:fs/promises';
-import { WeftError } from '@weft/kernel/errors';
+import { describeError, WeftError } from '@weft/kernel/errors';
 import { toFileError } from '../files/file-errors.ts';
 import { openLocalFiles } from '../files/local-files.ts';
 import type { AreaFiles } from '../files/types.ts';
 import type { WorkerSettings } from './file-calls.ts';
+
+/**
+ * Seconds after the opening. A worker of a service that was killed ends a moment after it; what it was in the middle of has a
+ * maker at first, and none soon after.
+ */
+const SWEEP_AGAIN_SECONDS = [2, 10, 60];
 
 const NOT_THERE: ReadonlySet<string> = new Set(['not-found', 'forbidden', 'conflict']);
 
@@ -22,6 +28,7 @@ export function openUserAreas({ areas, identity }: WorkerSettings): (name: strin
       await mkdir(options.root, { recursive: true, mode: 0o700 });
       const files = await openLocalFiles({ ...options, stagingOwner: identity.uid, inline: true });
       await files.sweep();
+      sweepAgain(files);
       return files;
     } catch (error) {
       const cause = toFileError(error);
@@ -41,4 +48,12 @@ export function openUserAreas({ areas, identity }: WorkerSettings): (name: strin
     files.catch(() => opened.delete(name));
     return files;
   };
+}
+
+function sweepAgain(files: AreaFiles): void {
+  for (const seconds of SWEEP_AGAIN_SECONDS) {
+    const sweep = () =>
+      files.sweep().catch((error: unknown) => process.stderr.write(`${describeError(error)}\n`));
+    setTimeout(sweep, seconds * 1000).unref();
+  }
 }
