@@ -11,7 +11,7 @@ const PEOPLE = 250_000;
 const LINKS_OF_A_PERSON = 4;
 const ROUNDS = 7;
 const ROUND_MILLISECONDS = 2_000;
-const CONNECTIONS = 32;
+const CONNECTIONS = 64;
 const BATCH = 100;
 
 /**
