@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { closedFolder } from '../../packages/storage/test/local-accounts.ts';
 import type { Suite } from './peer.ts';
 
 const WEFT = path.resolve(import.meta.dirname, '..', '..', 'weft');
@@ -48,7 +49,8 @@ export async function serveStorage(suite: Suite, options: ServedStorageOptions):
   const storage = { instances: [section] };
   const written = JSON.stringify({ ...base, outgoing, ...options.settings, storage });
   writeFileSync(configuration, written, { mode: 0o600 });
-  const server = spawn(WEFT, ['serve', 'storage', '--config', configuration], {
+  const [program = '', ...before] = programFor(folder);
+  const server = spawn(program, [...before, 'serve', 'storage', '--config', configuration], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   const ended = once(server, 'exit');
@@ -63,6 +65,16 @@ export async function serveStorage(suite: Suite, options: ServedStorageOptions):
     throw error;
   }
   return { url, pid: server.pid ?? 0, stop };
+}
+
+/** `weft`; below a folder that is closed to other users, on a copy of Node that the workers of local users can run. */
+function programFor(folder: string): string[] {
+  if (closedFolder(process.execPath) === undefined) return [WEFT];
+  const node = path.join(folder, 'node');
+  copyFileSync(process.execPath, node);
+  chmodSync(node, 0o755);
+  chmodSync(folder, 0o711);
+  return [node, path.join(path.dirname(WEFT), 'packages', 'cli', 'src', 'main.ts')];
 }
 
 async function untilHealthy(suite: Suite, url: string): Promise<void> {

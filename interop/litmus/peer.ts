@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { whyNoAccounts } from '../../packages/storage/test/local-accounts.ts';
+import { whyNoUsers } from '../../packages/storage/test/local-accounts.ts';
 import { makeAppPassword } from '../harness/app-password.ts';
 import { expectEqual, expectMatch } from '../harness/expect.ts';
 import type { Peer, Suite } from '../harness/peer.ts';
@@ -21,7 +21,7 @@ const peer: Peer = {
     const storage = storageOf(suite.instance, 'observatory');
     const token = await storageToken(suite.instance, storage);
     await runLitmus(suite, 'single-user', storage, token);
-    const reason = whyNoAccounts();
+    const reason = whyNoUsers();
     if (reason !== undefined) return suite.skip('multi-user', reason);
     const users = await startMultiUserStorage(suite, token);
     try {

@@ -2,8 +2,14 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 
-/** Why accounts cannot be made here; nothing when they can. */
+/** Why tests cannot act as other users; nothing when they can. */
 export function whyNoAccounts(): string | undefined {
+  const closed = [process.execPath, import.meta.filename].map(closedFolder).find(Boolean);
+  return whyNoUsers() ?? (closed === undefined ? undefined : `${closed} is closed to other users`);
+}
+
+/** Why users cannot be made and acted for here; nothing when they can. */
+export function whyNoUsers(): string | undefined {
   if (process.platform !== 'linux') return 'local users are Linux only';
   if (process.getuid?.() !== 0) return 'needs root, to make local users and to act as them';
   for (const command of ['useradd', 'setpriv', 'prlimit']) {
@@ -13,15 +19,14 @@ export function whyNoAccounts(): string | undefined {
       return `${command} is not installed`;
     }
   }
-  const closed = [process.execPath, import.meta.filename].flatMap(closedFolder)[0];
-  return closed === undefined ? undefined : `${closed} is closed to other users`;
+  return undefined;
 }
 
 /** The folder above a file that users other than its owner cannot pass, if there is one. */
-function closedFolder(file: string): string[] {
+export function closedFolder(file: string): string | undefined {
   for (let folder = dirname(file); folder !== '/'; folder = dirname(folder))
-    if ((statSync(folder).mode & 0o001) === 0) return [folder];
-  return [];
+    if ((statSync(folder).mode & 0o001) === 0) return folder;
+  return undefined;
 }
 
 export interface TestAccount {
