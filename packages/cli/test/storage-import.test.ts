@@ -43,7 +43,7 @@ APIKEY = 0123456789-not-to-be-printed
 
 [STORAGE_AREA_1]
 name = Default Area
-rootPath = /work/\${Current-user:username}/files
+rootPath = /scratch/\${Current-user:username}/files
 accessPoint = /default
 IdP_name_1 = site
 IdP_URL_1 = ${OP}
@@ -89,7 +89,7 @@ describe("Teapot's config.ini", () => {
       listen: { host: '0.0.0.0', port: 9443 },
       url: 'https://storage.site.example:9443',
       areas: [
-        { name: 'default-area', path: '/default', root: '/work/{username}/files' },
+        { name: 'default-area', path: '/default', root: '/scratch/{username}/files' },
         { name: 'data', path: '/data', root: '/data/shared' },
         { name: 'daten', path: '/daten', root: '/data/shared' },
       ],
