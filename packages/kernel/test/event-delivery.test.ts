@@ -212,7 +212,8 @@ describe('webhooks', () => {
     }));
     await deliver({ ...common, webhook: { url: receiver.url, secret: SECRET } });
     await emitNow({ subject: 's' });
-    await expect.poll(() => receiver.requests.length).toBe(1);
+    // A busy machine may look only after it was tried again.
+    await expect.poll(() => receiver.requests.length).toBeGreaterThanOrEqual(1);
     await expect
       .poll(async () => {
         const { rows } = await sql<{ last_error: string | null }>`select last_error from kernel.work`.execute(
