@@ -1,5 +1,7 @@
 import { sql } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { recordAudit } from '../src/core/audit.ts';
+import type { IdentityTables } from '../src/db/schema.ts';
 import { createTestBrowser } from './browser.ts';
 import {
   ALICE,
@@ -245,9 +247,14 @@ describe('at the issuer, one row each for', () => {
       const { body } = await call('GET', `${ISSUER}/api/v2/audit?after=${before}`, admin);
       return body.entries.map(({ actor }: Row) => actor);
     };
-    await provider.context.database.transaction(async (tx) => {
-      await sql`insert into identity.audit (realm, actor, action, object, decision)
-        values ('main', 'slow', 'test', '-', 'granted')`.execute(tx);
+    await provider.context.database.transaction<void, IdentityTables>(async (tx) => {
+      await recordAudit(tx, {
+        realm: 'main',
+        actor: 'slow',
+        action: 'test',
+        object: '-',
+        decision: 'granted',
+      });
       await ownToken('datalake', STORAGE);
       expect(await seen()).toEqual([]);
     });

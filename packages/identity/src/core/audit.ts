@@ -37,7 +37,13 @@ interface ConditionalEntry {
   readonly decidedOn?: DecidedOn | undefined;
 }
 
-/** Appends to the audit log; nothing ever changes or removes a row before its retention ends. */
+/** Marks the advisory locks of transactions that write the log; the low 48 bits hold the number above which they do. */
+export const ANNOUNCED_LOCK_CLASS = 0x4944;
+
+/**
+ * Appends to the audit log; nothing ever changes or removes a row before its retention ends. For transactions that do
+ * more than this: they announce from which number on they write, so that readers need not wait for their end.
+ */
 export async function recordAudit(
   database: Sql<IdentityTables>,
   ...entries: readonly AuditEntry[]
@@ -46,8 +52,16 @@ export async function recordAudit(
     await append(
       database,
       entries.map((entry) => ({ entry })),
+      { announce: true },
     );
 }
+
+/** One row, once the lock is held: so what is joined with it has no row to number before. Read by `read-audit.ts`. */
+const ANNOUNCEMENT = sql`announced as materialized (
+      select pg_advisory_xact_lock_shared(
+          ${sql.lit(ANNOUNCED_LOCK_CLASS)}::bigint << 48 | case when is_called then last_value else 0 end)
+        from identity.audit_seq_seq
+    ),`;
 
 /** Writes audit rows of many requests together. */
 export interface AuditLog {
@@ -123,10 +137,13 @@ export function createAuditLog(database: Sql<IdentityTables>): AuditLog {
   };
 }
 
+const NOTHING = sql``;
+
 /** One statement whatever the number of entries; answers which of them were written. */
 async function append(
   database: Sql<IdentityTables>,
   entries: readonly ConditionalEntry[],
+  { announce = false } = {},
 ): Promise<ReadonlySet<number>> {
   const given = JSON.stringify(entries.map(rowOf));
   const { rows } = await sql<{ position: number }>`
@@ -139,9 +156,10 @@ async function append(
         left join identity.clients on clients.realm = given.realm and clients.id = given.client
          and clients.xmin::text = given.version and clients.suspended_at is null
        where given.version is null or clients.id is not null
-    ), written as (
+    ), ${announce ? ANNOUNCEMENT : NOTHING} written as (
       insert into identity.audit (realm, site, actor, action, object, decision, reason, request_id, address)
-      select realm, site, actor, action, object, decision, reason, request_id, address from standing order by position
+      select realm, site, actor, action, object, decision, reason, request_id, address from ${announce ? sql`announced, standing` : sql`standing`}
+       order by position
     )
     select position from standing`.execute(database);
   return new Set(rows.map(({ position }) => position));
