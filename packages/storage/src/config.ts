@@ -1,5 +1,6 @@
 import { baseUrlSchema, listenSchema, secretSchema } from '@weft/kernel/config';
 import { z } from 'zod';
+import { policySchema, principalRuleSchema } from './access-config.ts';
 
 const quotaSchema = z
   .strictObject({
@@ -51,6 +52,17 @@ const areaSchema = z.strictObject({
   quota: quotaSchema.optional(),
   tape: areaTapeSchema.optional(),
   read_only: z.boolean().default(false).describe('Refuse every change'),
+  issuers: z.array(z.string()).min(1).optional().describe('Serve only users of these issuers; default: all'),
+  policies: z
+    .array(policySchema)
+    .default([])
+    .describe(
+      'What callers may do whose tokens carry no storage scopes, by group and the like, and what nobody may do; the first that matches decides',
+    ),
+  stage_implies_read: z
+    .boolean()
+    .default(false)
+    .describe('A scope storage.stage lets its bearer read, too, as before version 1.2 of the WLCG profile'),
   durability: z
     .enum(['full', 'data', 'none'])
     .default('data')
@@ -154,6 +166,10 @@ const multiUserSchema = z.strictObject({
     .default([])
     .describe('Serve only accounts in one of these local groups; empty: all'),
   maximum_workers: z.int().positive().default(200).describe('Users served at once'),
+  anonymous_account: z
+    .string()
+    .optional()
+    .describe('Local account of callers without a credential, where a policy lets anyone in'),
   idle_seconds: z
     .number()
     .positive()
@@ -249,6 +265,16 @@ export const storageConfig = z.strictObject({
     .default(false)
     .describe('Ask for client certificates; `client_certificates` at the top says whom to trust'),
   areas: z.array(areaSchema).min(1).describe('What is served'),
+  issuer_prefixes: z
+    .record(z.string(), z.string().startsWith('/'))
+    .default({})
+    .describe(
+      'Where the paths in scopes of an issuer begin: with "/cms", its storage.read:/data is about /cms/data; default: at the root',
+    ),
+  administrators: z
+    .array(principalRuleSchema)
+    .default([])
+    .describe('Who sees and ends the workers and third-party copies of everybody'),
   app_passwords: z
     .boolean()
     .default(true)

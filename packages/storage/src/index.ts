@@ -61,10 +61,10 @@ export default storage;
 const eventData = z.object({ site: z.string(), account: z.string().optional(), path: z.string() });
 
 /** Events of this site, about paths that the caller may read; in multi-user mode, of the caller's own account. */
-function maySee({ config, multiUser }: Door, principal: Principal, event: CloudEvent): boolean {
+function maySee({ config, multiUser, access }: Door, principal: Principal, event: CloudEvent): boolean {
   const data = eventData.safeParse(event.data);
   if (!data.success || data.data.site !== config.site) return false;
   if (multiUser && data.data.account !== multiUser.accountOf(principal)) return false;
   const segments = data.data.path.split('/').filter((segment) => segment !== '');
-  return mayDo(principal, 'read-data', segments);
+  return mayDo(access ? access.enter(principal) : principal, 'read-data', segments);
 }

@@ -14,6 +14,7 @@ export const remove: Handler = async (exchange) => {
   authorise(caller, 'delete', place, { collection: target.collection });
   const facts = await place.area.files.stat(place.inner);
   const collection = facts.kind === 'collection';
+  if (collection) authorise(caller, 'delete', place, { collection, tree: true });
   if (target.collection && !collection)
     throw new WeftError('not-found', 'not-found', 'It is a file, not a collection.');
   evaluateConditions(request, facts);

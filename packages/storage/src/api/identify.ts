@@ -1,4 +1,5 @@
 import { readBearer, requireClientCertificate } from '@weft/kernel/auth';
+import { WeftError } from '@weft/kernel/errors';
 import type { FastifyRequest } from 'fastify';
 import type { Caller } from '../core/caller.ts';
 import type { Door } from '../core/door.ts';
@@ -9,6 +10,19 @@ import { looksLikeMacaroon } from '../core/macaroons/macaroon-format.ts';
  * either of the former as the password; at last by a client certificate, where the listener asks for one.
  */
 export async function identify(door: Door, request: FastifyRequest): Promise<Caller> {
+  const { access } = door;
+  if (!access) return authenticateCaller(door, request);
+  try {
+    return access.enter(await authenticateCaller(door, request));
+  } catch (error) {
+    const { anonymous } = access;
+    const hasNone = error instanceof WeftError && error.code === 'missing_token';
+    if (anonymous && hasNone && request.headers.authorization === undefined) return anonymous;
+    throw error;
+  }
+}
+
+async function authenticateCaller(door: Door, request: FastifyRequest): Promise<Caller> {
   const { config } = door;
   const bearer = readBearer(request) ?? (config.token_in_query ? readQueryToken(request) : undefined);
   if (bearer !== undefined) return verify(door, bearer, request.ip);

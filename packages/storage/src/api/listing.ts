@@ -1,4 +1,5 @@
 import type { Place } from '../core/areas.ts';
+import { visibleAreas } from '../core/authorise.ts';
 import { beginListing } from '../core/files/begin-listing.ts';
 import type { ListedFile } from '../core/files/types.ts';
 import { printableName } from '../core/raw-names.ts';
@@ -46,10 +47,10 @@ export async function sendListing(exchange: Exchange, place: Place | undefined):
 }
 
 async function* lines(
-  { door, target }: Exchange,
+  { door, target, caller }: Exchange,
   listing: AsyncIterable<readonly ListedFile[]> | undefined,
 ): AsyncGenerator<readonly Line[]> {
-  const virtual = door.areas.virtualChildren(target.segments);
+  const virtual = visibleAreas(door.areas, caller, target.segments);
   if (virtual.length > 0) yield virtual.map((name) => ({ name, collection: true }));
   if (!listing) return;
   for await (const batch of listing) yield batch.map(toLine);

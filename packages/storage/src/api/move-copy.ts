@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { WeftError } from '@weft/kernel/errors';
 import type { Place } from '../core/areas.ts';
-import { authorise, mayDo } from '../core/authorise.ts';
+import { authorise, isDenied, mayDo } from '../core/authorise.ts';
 import type { Digests } from '../core/checksums/digests.ts';
 import type { Door } from '../core/door.ts';
 import type { FileFacts } from '../core/files/types.ts';
@@ -22,9 +22,14 @@ export const move: Handler = async (exchange) => {
   const facts = await source.area.files.stat(source.inner);
   const existing = await checkTransfer(exchange, source, facts, destination, 'rename');
   // Whoever may only create may still give a new file its final name (profile 1.1 and later), but not take one away.
+  const collection = facts.kind === 'collection';
+  const what = { collection, tree: collection };
   const renamesOwn =
-    !existing && mayDo(caller, 'rename-to', source.path) && mayDo(caller, 'rename-to', destination.path);
-  if (!renamesOwn) authorise(caller, 'rename-from', source, { collection: facts.kind === 'collection' });
+    !existing &&
+    mayDo(caller, 'rename-to', source.path) &&
+    mayDo(caller, 'rename-to', destination.path) &&
+    !isDenied(caller, 'rename-from', source.path, what);
+  if (!renamesOwn) authorise(caller, 'rename-from', source, what);
   if (source.area !== destination.area) {
     throw new WeftError(
       'forbidden',
@@ -32,7 +37,6 @@ export const move: Handler = async (exchange) => {
       'A file cannot be moved to another storage area; copy it and delete it.',
     );
   }
-  const collection = facts.kind === 'collection';
   await requireUnlocked(exchange, [
     { path: source.path, tree: collection, membership: true },
     { path: destination.path, tree: existing?.kind === 'collection', membership: !existing },
@@ -69,6 +73,8 @@ export const copy: Handler = async (exchange) => {
   authorise(caller, 'read-data', source, { collection: target.collection });
   const destination = door.areas.locate(localDestination(exchange).segments);
   const facts = await source.area.files.stat(source.inner);
+  const shallow = readCopyDepth(header(request, 'depth')) === 0;
+  if (facts.kind === 'collection' && !shallow) authorise(caller, 'read-data', source, { tree: true });
   const existing = await checkTransfer(exchange, source, facts, destination, 'write');
   if (source.area !== destination.area) {
     throw new WeftError(
@@ -80,7 +86,6 @@ export const copy: Handler = async (exchange) => {
   await requireUnlocked(exchange, [
     { path: destination.path, tree: existing?.kind === 'collection', membership: !existing },
   ]);
-  const shallow = readCopyDepth(header(request, 'depth')) === 0;
   const bytes = shallow && facts.kind === 'collection' ? 0 : await door.quotas.sizeOf(source, facts);
   const claim = await door.quotas.claim(source.area, door.owner, bytes);
   const freed = existing ? await door.quotas.freed(destination, existing) : [];
@@ -126,9 +131,16 @@ async function checkTransfer(
   const { request, caller, target } = exchange;
   if (target.collection && facts.kind === 'file')
     throw new WeftError('not-found', 'not-found', 'It is a file, not a collection.');
-  authorise(caller, how === 'rename' ? 'rename-to' : 'create', destination);
+  authorise(caller, how === 'rename' ? 'rename-to' : 'create', destination, {
+    tree: facts.kind === 'collection',
+  });
   const existing = await statIfThere(destination);
-  if (existing) authorise(caller, how === 'rename' ? 'rename-over' : 'overwrite', destination);
+  if (existing) {
+    const tree = existing.kind === 'collection';
+    authorise(caller, how === 'rename' ? 'rename-over' : 'overwrite', destination, { tree });
+    // What was in it goes away.
+    if (tree) authorise(caller, 'delete', destination, { collection: true, tree });
+  }
   evaluateConditions(request, facts);
   if (isWithin(source.path, destination.path) || isWithin(destination.path, source.path)) {
     throw new WeftError(

@@ -1,6 +1,6 @@
 import { WeftError } from '@weft/kernel/errors';
 import type { Area, Place } from '../core/areas.ts';
-import { authorise } from '../core/authorise.ts';
+import { authorise, visibleAreas } from '../core/authorise.ts';
 import type { Digests } from '../core/checksums/digests.ts';
 import type { DeadProperty } from '../core/dead-properties.ts';
 import { beginListing } from '../core/files/begin-listing.ts';
@@ -107,7 +107,7 @@ async function* responses(
     href: `${href}${encodeSegment(entry.name)}${entry.facts.kind === 'collection' ? '/' : ''}`,
     facts: entry.facts,
   });
-  const virtual = door.areas.virtualChildren(segments);
+  const virtual = visibleAreas(door.areas, caller, segments);
   if (virtual.length > 0) yield await describe(virtual.map((name) => toEntry({ name, facts: VIRTUAL })));
   if (!listing) return;
   const described = async function* () {

@@ -99,7 +99,7 @@ export async function serve(
         request: incoming,
         response,
         target,
-        caller,
+        caller: own.account !== undefined && caller.access ? { ...caller, account: own.account } : caller,
       });
     };
     const leave = enter(door.config, caller);

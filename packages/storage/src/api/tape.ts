@@ -123,7 +123,9 @@ function handler(door: Door, tape: TapeSystem, work: (exchange: TapeExchange) =>
       if (request.headers.expect !== undefined) reply.raw.writeContinue();
       const run = (own: Door) => {
         const owner = { issuer: caller.issuer, subject: caller.subject, account: own.account ?? '' };
-        return work({ door: own, tape, caller, owner, request, reply });
+        const seen =
+          own.account !== undefined && caller.access ? { ...caller, account: own.account } : caller;
+        return work({ door: own, tape, caller: seen, owner, request, reply });
       };
       return door.multiUser
         ? await door.multiUser.as(caller, (user) => run(doorOf(door, user)))

@@ -30,6 +30,13 @@ export const thirdPartyCopy: Handler = async (exchange) => {
   if (source !== undefined && destination !== undefined) {
     throw new WeftError('invalid', 'source-and-destination', 'COPY takes Source or Destination, not both.');
   }
+  // What we ask of other servers is asked in somebody's name.
+  if (caller.anonymous)
+    throw new WeftError(
+      'unauthenticated',
+      'missing_token',
+      'A bearer token is needed for a third-party copy.',
+    );
   const giveBack = turnsOf(door.config).take(`${caller.issuer} ${caller.subject}`);
   const watch = watchCopy(door.config.third_party_copy);
   const stopListening = cancelWithClient(exchange, watch);

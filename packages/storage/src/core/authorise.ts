@@ -6,7 +6,8 @@ import {
   type StorageOperation,
 } from '@weft/kernel/auth';
 import { WeftError } from '@weft/kernel/errors';
-import type { Place } from './areas.ts';
+import { hasCapabilities } from './access/match-principal.ts';
+import type { Areas, Place } from './areas.ts';
 import type { Caller } from './caller.ts';
 import type { Activity, Bounds } from './macaroons/bounds.ts';
 import { encodePath, type Segments } from './resource-path.ts';
@@ -50,34 +51,67 @@ const LEAST_SCOPE: Readonly<Record<StorageOperation, string>> = {
   poll: 'storage.poll',
 };
 
+/** What is known about what stands at the path. */
+export interface Target {
+  readonly collection?: boolean;
+  /** It is about everything below, too. */
+  readonly tree?: boolean;
+}
+
 const CHANGES: ReadonlySet<StorageOperation> = new Set(['create', 'make-collection', 'overwrite', 'delete']);
 
 /**
  * Whether the caller's scopes allow an operation (brief teapot 2.10), and the caveats of a macaroon do; the file system
  * has its say afterwards.
  */
-export function mayDo(
+export function mayDo(caller: Caller, operation: Operation, path: Segments, options: Target = {}): boolean {
+  if (caller.bounds && !withinBounds(caller.bounds, operation, path)) return false;
+  return rightsAllow(caller, operation, path, options);
+}
+
+/**
+ * What scopes and the rules of the configuration say, whatever the caveats of a macaroon do. A policy that denies counts
+ * for everybody; one that permits, for those whose token does not say itself what it is good for.
+ */
+export function rightsAllow(
   caller: Caller,
   operation: Operation,
   path: Segments,
-  options: { collection?: boolean } = {},
+  options: Target = {},
 ): boolean {
-  if (caller.bounds && !withinBounds(caller.bounds, operation, path)) return false;
-  return scopesAllow(caller, RULES[operation].scope, path, options);
+  const { access } = caller;
+  const { scope } = RULES[operation];
+  if (!access) return scopesAllow(caller, scope, path, options);
+  const { effect } = access.decide(caller, operation, path, options);
+  if (effect === 'deny') return false;
+  if (scopesAllow(caller, scope, path, options)) return true;
+  if (effect === 'permit' && !hasCapabilities(caller)) return true;
+  const reads = scope === 'read-data' || scope === 'list';
+  return reads && access.stageImpliesRead(path) && scopesAllow(caller, 'stage', path, options);
+}
+
+/** Whether a policy stands against it, whatever the token says. */
+export function isDenied(caller: Caller, operation: Operation, path: Segments, target: Target): boolean {
+  return caller.access?.decide(caller, operation, path, target).effect === 'deny';
 }
 
 /** What the scopes alone say. */
-export function scopesAllow(
+function scopesAllow(
   principal: Principal,
   operation: StorageOperation,
   path: Segments,
-  options: { collection?: boolean } = {},
+  options: Target = {},
 ): boolean {
   const directory = options.collection === true;
   if (allowsPath(principal.pathScopes, operation, { segments: path, directory })) return true;
   // Clients ask for every parent on their way down, Rucio for its prefix: that a folder is there is no secret from
   // somebody who may work below it.
   return operation === 'stat' && principal.pathScopes.some((scope) => isPrefix(path, scope.path));
+}
+
+/** Of the areas below a path, the next components on the way to those that the caller may see. */
+export function visibleAreas(areas: Areas, caller: Caller, path: Segments): readonly string[] {
+  return areas.virtualChildren(path).filter((name) => mayDo(caller, 'stat', [...path, name]));
 }
 
 function withinBounds(bounds: Bounds, operation: Operation, path: Segments): boolean {
@@ -92,21 +126,37 @@ function withinBounds(bounds: Bounds, operation: Operation, path: Segments): boo
   return (operation === 'stat' || operation === 'make-collection') && isPrefix(path, bounds.path);
 }
 
-/** @throws {WeftError} `forbidden`: code `insufficient_scope`, or `read-only-area`. */
+/**
+ * @throws {WeftError} `forbidden`: code `insufficient_scope`, `policy` or `read-only-area`; `unauthenticated` for callers
+ *   without a credential, who may have one that lets them in.
+ */
 export function authorise(
   caller: Caller,
   operation: Operation,
   place: Pick<Place, 'path'> & { readonly area?: Place['area'] },
-  options: { collection?: boolean } = {},
+  options: Target = {},
 ): void {
   const { scope } = RULES[operation];
-  if (!mayDo(caller, operation, place.path, options)) {
-    if (scopesAllow(caller, scope, place.path, options)) throw outOfBounds(operation, place.path);
-    throw insufficientScope([`${LEAST_SCOPE[scope]}:${encodePath(place.path)}`]);
-  }
+  if (!mayDo(caller, operation, place.path, options)) throw refusal(caller, operation, place.path, options);
   if (CHANGES.has(scope) && place.area?.readOnly) {
     throw new WeftError('forbidden', 'read-only-area', `The storage area ${place.area.name} is read-only.`);
   }
+}
+
+function refusal(caller: Caller, operation: Operation, path: Segments, options: Target): WeftError {
+  const { access } = caller;
+  if (caller.anonymous)
+    return new WeftError('unauthenticated', 'missing_token', 'A bearer token is needed for this.');
+  if (rightsAllow(caller, operation, path, options)) return outOfBounds(operation, path);
+  const decision = access?.decide(caller, operation, path, options);
+  if (decision?.effect === 'deny')
+    return new WeftError('forbidden', 'policy', `Refused at ${encodePath(path)}: ${decision.why}.`);
+  if (decision && !hasCapabilities(caller)) {
+    const what = `The token has no storage scopes, and no policy lets you do this at ${encodePath(path)}.`;
+    return new WeftError('forbidden', 'policy', what);
+  }
+  const spelt = access ? access.scopePath(caller, path) : path;
+  return insufficientScope(spelt ? [`${LEAST_SCOPE[RULES[operation].scope]}:${encodePath(spelt)}`] : []);
 }
 
 /** @throws {WeftError} `too-large`, when the macaroon allows no file of so many bytes (`max-upload`). */

@@ -1,4 +1,5 @@
 import type { Principal } from '@weft/kernel/auth';
+import type { AccessRules } from './access/access-rules.ts';
 import type { Bounds } from './macaroons/bounds.ts';
 import type { Macaroon } from './macaroons/macaroon.ts';
 
@@ -6,4 +7,10 @@ import type { Macaroon } from './macaroons/macaroon.ts';
 export interface Caller extends Principal {
   readonly bounds?: Bounds | undefined;
   readonly macaroon?: Macaroon | undefined;
+  /** Where the configuration says more about rights than the scopes do. */
+  readonly access?: AccessRules | undefined;
+  /** The local account, in multi-user mode, once it is known; for policies. */
+  readonly account?: string | undefined;
+  /** No credential at all. */
+  readonly anonymous?: boolean;
 }

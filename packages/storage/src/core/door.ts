@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ComponentContext } from '@weft/kernel/component';
 import type { StorageConfig } from '../config.ts';
+import { type AccessRules, createAccessRules } from './access/access-rules.ts';
 import { type AppPasswords, createAppPasswords } from './app-passwords.ts';
 import { type Areas, arrangeAreas, openAreas } from './areas.ts';
 import { type ChecksumStore, createChecksumStore } from './checksums/checksum-store.ts';
@@ -38,6 +39,8 @@ export interface Door {
   readonly locks: Locks;
   readonly properties: DeadProperties;
   readonly appPasswords: AppPasswords;
+  /** Nothing where the scopes of tokens alone decide. */
+  readonly access: AccessRules | undefined;
   /** Nothing when they are switched off. */
   readonly macaroons: Macaroons | undefined;
   readonly macaroonGrants: MacaroonGrants;
@@ -81,6 +84,7 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
     locks: createLocks(context.database, config.site),
     properties: createDeadProperties(context.database, config.site),
     appPasswords: createAppPasswords(context.database, config.site),
+    access: createAccessRules(config),
     macaroons,
     macaroonGrants,
     tape,

@@ -5,6 +5,7 @@ import type { ComponentContext } from '@weft/kernel/component';
 import { describeError } from '@weft/kernel/errors';
 import type { AreaConfig, MultiUserConfig, StorageConfig } from '../../config.ts';
 import { type Area, type Areas, arrangeAreas, baseOf } from '../areas.ts';
+import type { Caller } from '../caller.ts';
 import { prepareSharedStaging } from '../files/staging.ts';
 import { type Account, createAccounts } from './accounts.ts';
 import { followLinks } from './follow-links.ts';
@@ -25,7 +26,9 @@ import { prepareWorkers } from './worker-process.ts';
 /** Where requests meet the file system as the local user that their caller is mapped to. */
 export interface MultiUser {
   /** Runs one request; the worker stays as long as `work` runs. */
-  as<Result>(principal: Principal, work: (user: LocalUser) => Promise<Result>): Promise<Result>;
+  as<Result>(caller: Caller, work: (user: LocalUser) => Promise<Result>): Promise<Result>;
+  /** The account of a caller, as `as` takes it; nothing is started. */
+  lookUp(caller: Caller): Promise<Account>;
   /** The same without a caller: for what was left unfinished. */
   asAccount<Result>(name: string, work: (user: LocalUser) => Promise<Result>): Promise<Result>;
   /** Account of a caller who has been here, without asking anybody. */
@@ -114,12 +117,17 @@ export async function createMultiUser(
     }
   }
 
+  async function lookUp(caller: Caller): Promise<Account> {
+    const { anonymous_account: nobody } = rules;
+    if (caller.anonymous && nobody !== undefined) return accounts.find(nobody);
+    const account = await accounts.find(await mapping.accountOf(caller));
+    remember(caller, account);
+    return account;
+  }
+
   return {
-    async as(principal, work) {
-      const account = await accounts.find(await mapping.accountOf(principal));
-      remember(principal, account);
-      return run(account, work);
-    },
+    as: async (caller, work) => run(await lookUp(caller), work),
+    lookUp,
     asAccount: async (name, work) => run(await accounts.find(name), work),
     accountOf: (principal) => seen.get(identityOf(principal.issuer, principal.subject)),
     async close() {

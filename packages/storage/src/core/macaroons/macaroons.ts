@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { invalidToken, isPrefix, type Revocations, type StorageOperation } from '@weft/kernel/auth';
 import { WeftError } from '@weft/kernel/errors';
-import { scopesAllow } from '../authorise.ts';
+import { rightsAllow } from '../authorise.ts';
 import type { Caller } from '../caller.ts';
 import { encodePath } from '../resource-path.ts';
 import type { Segments } from '../segments.ts';
@@ -66,6 +66,8 @@ export function createMacaroons(options: MacaroonsOptions): Macaroons {
 
   return {
     async make(caller, request) {
+      if (caller.anonymous)
+        throw new WeftError('unauthenticated', 'missing_token', 'A bearer token is needed.');
       if (caller.kind === 'api-key' && !caller.macaroon) {
         throw new WeftError(
           'forbidden',
@@ -162,7 +164,7 @@ const ASKS: Readonly<Record<Activity, StorageOperation>> = {
 function mayHold(caller: Caller, activity: Activity, target: Segments): boolean {
   const { bounds } = caller;
   if (bounds && !bounds.activities.has(activity)) return false;
-  return scopesAllow(caller, ASKS[activity], target, { collection: true });
+  return rightsAllow(caller, ASKS[activity], target, { collection: true });
 }
 
 function outside(target: Segments): WeftError {
