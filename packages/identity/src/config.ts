@@ -144,7 +144,7 @@ const realmShape = {
       device_codes_per_hour: z.int().min(1).default(600).describe('Device flows that one network may begin'),
     })
     .prefault({})
-    .describe('Per process; a network is an IPv4 address or an IPv6 /64'),
+    .describe('Over all processes; a network is an IPv4 address or an IPv6 /64'),
   users: z.array(userSchema).default([]),
   clients: z.array(clientSchema).default([]),
 };

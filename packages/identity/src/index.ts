@@ -22,6 +22,7 @@ import { registerSuspension } from './api/suspension.ts';
 import { registerToken } from './api/token.ts';
 import { registerTokenInspection } from './api/token-inspection.ts';
 import { configSchema, type IdentityConfig } from './config.ts';
+import { createAttempts } from './core/attempts.ts';
 import { endCredentialsOfBefore } from './core/end-credentials-of-before.ts';
 import { createSiteProviders } from './core/linking/site-providers.ts';
 import { provisionRealm } from './core/provision-realm.ts';
@@ -61,8 +62,9 @@ async function provision(context: ComponentContext<IdentityConfig>): Promise<voi
 
 function listeners(context: ComponentContext<IdentityConfig>): ListenerDefinition[] {
   const { config, database, verifier, wakeUps } = context;
+  const attempts = createAttempts(context);
   const issuers = realmConfigs(config).map(([name, realmConfig]) => {
-    const realm = createRealm(context, name, realmConfig);
+    const realm = createRealm(context, attempts, name, realmConfig);
     return {
       name: name === 'main' ? 'issuer' : `issuer-${name}`,
       ...realmConfig.listen,
@@ -100,7 +102,7 @@ function listeners(context: ComponentContext<IdentityConfig>): ListenerDefinitio
       },
       routes(app) {
         const providers = createSiteProviders(alise, context.fetch);
-        const lookUps = createSiteLookUps(database);
+        const lookUps = createSiteLookUps(database, attempts);
         const options = { database, wakeUps, verifier, url: alise.url, config: alise, lookUps };
         refuseNul(app);
         registerAliseV1(app, options);

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { sql } from 'kysely';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { ISSUER, type RunningProvider, STORAGE, secretOf, startProvider } from './provider.ts';
 
 /** Two processes serve one issuer on one database, as behind a balancer. */
@@ -8,7 +8,7 @@ let provider: RunningProvider;
 let one: FastifyInstance;
 let other: FastifyInstance;
 beforeAll(async () => {
-  provider = await startProvider();
+  provider = await startProvider({ limits: { failures: 3, registrations_per_hour: 3 } });
   const [first, second] = [provider.listeners[ISSUER], (await provider.another())[ISSUER]];
   if (first === undefined || second === undefined) throw new Error('no listener');
   one = first;
@@ -68,4 +68,57 @@ it('many tokens at once are all different, and each has its row in the audit log
   const answers = await Promise.all(Array.from({ length: 100 }, (_, each) => token(each % 2 ? one : other)));
   expect(new Set(answers.map(({ body }) => body.access_token)).size).toBe(100);
   expect(await count()).toBe(before + 100);
+});
+
+const passwordOf = (app: FastifyInstance, password: string) =>
+  post(app, '/token', {
+    grant_type: 'password',
+    client_id: 'cli',
+    username: 'alice',
+    password,
+    scope: 'openid',
+  });
+
+it('what is tried too often at one is closed at the other', async () => {
+  const wrong = (app: FastifyInstance) => token(app, { client_id: 'orchestrator', client_secret: 'wrong' });
+  for (const app of [one, other, one]) expect((await wrong(app)).status).toBe(401);
+  const right = (app: FastifyInstance) =>
+    token(app, { client_id: 'orchestrator', client_secret: secretOf('orchestrator') });
+  expect((await right(one)).status).toBe(429);
+  await vi.waitFor(async () => expect((await right(other)).status).toBe(429), 5000);
+
+  const register = async (app: FastifyInstance) =>
+    (
+      await app.inject({
+        method: 'POST',
+        url: '/register',
+        payload: { redirect_uris: ['http://localhost:1'] },
+      })
+    ).statusCode;
+  const registered = await Promise.all([one, other, one, other, one, other].map(register));
+  expect(registered.sort()).toEqual([201, 201, 201, 429, 429, 429]);
+});
+
+it('a hundred guesses of a password at once are no more than ten, and the next one waits everywhere', async () => {
+  const guesses = await Promise.all(
+    Array.from({ length: 100 }, (_, guess) => passwordOf(guess % 2 ? one : other, `guess ${guess}`)),
+  );
+  expect(guesses.filter(({ status }) => status === 400)).toHaveLength(10);
+  expect(guesses.filter(({ status }) => status === 429)).toHaveLength(90);
+  for (const app of [one, other]) expect((await passwordOf(app, 'correct horse battery')).status).toBe(429);
+});
+
+it('a client that has proved itself at one is let through at the other, whatever its network does', async () => {
+  const { sql: database } = provider.context.database;
+  await token(one);
+  await sql`delete from identity.attempts where allowed is not null`.execute(database);
+  const strangers = Array.from({ length: 200 }, (_, each) =>
+    token(one, { client_id: `stranger-${each}`, client_secret: 'x' }),
+  );
+  await Promise.all(strangers);
+  const fresh = (await provider.another())[ISSUER];
+  if (fresh === undefined) throw new Error('no listener');
+  const stranger = () => token(fresh, { client_id: 'stranger', client_secret: 'x' });
+  await vi.waitFor(async () => expect((await stranger()).status).toBe(429), 5000);
+  expect((await token(fresh)).status).toBe(200);
 });

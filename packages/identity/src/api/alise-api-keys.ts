@@ -11,9 +11,9 @@ import {
   newApiKey,
   revokeApiKey,
 } from '../core/api-keys.ts';
+import type { AttemptLimit } from '../core/attempts.ts';
 import { recordAudit } from '../core/audit.ts';
 import { requireNoWait } from '../core/caller-limits.ts';
-import { createFailureLimit } from '../core/failure-limit.ts';
 import { mayMakeKeys, providerOf } from '../core/linking/key-makers.ts';
 import type { SiteProviders } from '../core/linking/site-providers.ts';
 import { networkOf } from '../core/network-of.ts';
@@ -24,7 +24,10 @@ import { type AliseOptions, requireSiteAdministrator } from './site-reader.ts';
 const PRIVATE = { 'cache-control': 'private, no-store' };
 /** Of keys that say nothing else (brief alise-aai 3.8). */
 const KEY_DAYS = 90;
-const HOUR = 3600_000;
+/** By network. */
+const GUESSES: AttemptLimit = { name: 'validate-key', allowed: 30, windowSeconds: 5 * 60 };
+/** By person. */
+const MADE: AttemptLimit = { name: 'make-key', allowed: 20, windowSeconds: 3600 };
 
 const newKeySchema = z.strictObject({
   name: z.string().min(1).max(100),
@@ -47,8 +50,6 @@ export function registerAliseApiKeys(
 ): void {
   const { database, verifier, url, lookUps } = options;
   const sql = database.withTables<IdentityTables>();
-  const guesses = createFailureLimit(30, HOUR / 12);
-  const made = createFailureLimit(20, HOUR);
 
   function requireSite(name: string) {
     const site = providers.site(name);
@@ -71,13 +72,13 @@ export function registerAliseApiKeys(
     const provider = providerOf(site, who);
     if (provider === undefined) throw new WeftError('unauthenticated', 'not-authorised', 'Not authorised');
     const caller = `${who.issuer} ${who.subject}`;
-    requireNoWait(made.waitSeconds(caller));
+    requireNoWait(lookUps.attempts.waitSeconds(MADE, caller));
     const userInfo = () => providers.userInfo(provider, readBearer(request) ?? '', who.subject);
     if (!(await mayMakeKeys(provider, who, developmentProfile, userInfo))) {
       await audit(sql, request, who.subject, 'apikey.create', site.name, 'not-authorised');
       throw new WeftError('unauthenticated', 'not-authorised', 'Not authorised');
     }
-    made.failed(caller);
+    requireNoWait(await lookUps.attempts.count([MADE, caller]));
     const key = newApiKey();
     const name = `${who.profile.preferred_username ?? who.subject} ${new Date().toISOString()}`.slice(-100);
     await keep(request, who.subject, {
@@ -91,9 +92,9 @@ export function registerAliseApiKeys(
     '/api/v1/target/:site/validate_apikey/:apikey',
     async (request, reply) => {
       const { site, apikey } = request.params;
-      requireNoWait(guesses.waitSeconds(networkOf(request.ip)));
+      requireNoWait(lookUps.attempts.waitSeconds(GUESSES, networkOf(request.ip)));
       const valid = (await lookUps.apiKey({ site, key: apikey, origin: originOf(request) })) !== undefined;
-      if (!valid) guesses.failed(networkOf(request.ip));
+      if (!valid) await lookUps.attempts.count([GUESSES, networkOf(request.ip)]);
       return reply.headers(PRIVATE).send({ apikey: valid });
     },
   );

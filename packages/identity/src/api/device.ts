@@ -28,7 +28,7 @@ export function registerDevice(app: FastifyInstance, realm: Realm): void {
     const client = await requireClient(realm, request, form);
     requireGrant(client, 'urn:ietf:params:oauth:grant-type:device_code');
     const { scopes, audiences } = readTokenRequest(client, form, originOf(request));
-    realm.limits.countDeviceCode(request.ip);
+    await realm.limits.countDeviceCode(request.ip);
     const issued = await issueDeviceCode(realm, {
       client,
       scopes,
@@ -98,9 +98,9 @@ export function registerDevice(app: FastifyInstance, realm: Realm): void {
     session: Session,
     userCode: string,
   ): Promise<PendingDevice | undefined> {
-    realm.limits.requireUserCodeAttempt(ip);
+    await realm.limits.requireUserCodeAttempt(ip);
     const device = await findPendingDevice(realm, session, userCode);
-    if (device === undefined) realm.limits.userCodeFailed(ip);
+    if (device === undefined) await realm.limits.userCodeFailed(ip);
     return device;
   }
 }

@@ -22,7 +22,7 @@ export function registerRegistration(app: FastifyInstance, realm: Realm): void {
 
   for (const path of [PATH, '/register']) {
     app.post(path, async (request, reply) => {
-      realm.limits.countRegistration(request.ip);
+      await realm.limits.countRegistration(request.ip);
       const client = await decided(request, 'client.register', '-', async (tx) => {
         const registered = await registerClient(realm, tx, request.body);
         return { result: registered, id: registered.id };

@@ -32,7 +32,7 @@ export function registerSignIn(app: FastifyInstance, realm: Realm): void {
         body: signInForm({ csrf: browser.csrf, returnTo, wrong, username }),
         formTarget: await leadsTo(returnTo),
       });
-    const wait = await realm.signInLimits.waitSeconds(username, request.ip);
+    const wait = await realm.signInLimits.begin(username, request.ip);
     if (wait > 0) {
       reply.header('retry-after', String(wait));
       return again(429, 'Too many attempts. Wait five minutes.');
@@ -44,10 +44,8 @@ export function registerSignIn(app: FastifyInstance, realm: Realm): void {
       form.get('password') ?? '',
     );
     await audit(request, username, user === undefined ? 'refused' : 'granted');
-    if (user === undefined) {
-      realm.signInLimits.failed(username, request.ip);
-      return again(401, 'The user name or the password is wrong.');
-    }
+    if (user === undefined) return again(401, 'The user name or the password is wrong.');
+    await realm.signInLimits.succeeded(username, request.ip);
     await browser.signIn(user.subject);
     return reply.redirect(returnTo, 303);
   });

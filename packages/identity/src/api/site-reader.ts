@@ -5,9 +5,9 @@ import type { FastifyRequest } from 'fastify';
 import type { AliseConfig } from '../config.ts';
 import { answerTogether } from '../core/answer-together.ts';
 import { findApiKeys, type KeyScope, type KnownApiKey, type PresentedApiKey } from '../core/api-keys.ts';
+import type { AttemptLimit, Attempts } from '../core/attempts.ts';
 import { type AuditLog, createAuditLog } from '../core/audit.ts';
 import { requireNoWait } from '../core/caller-limits.ts';
-import { createFailureLimit, type FailureLimit } from '../core/failure-limit.ts';
 import { type AccountMapping, findMappings, type SiteIdentityQuery } from '../core/mappings.ts';
 import { networkOf } from '../core/network-of.ts';
 import type { IdentityTables } from '../db/schema.ts';
@@ -27,21 +27,19 @@ export interface AliseOptions {
 export interface SiteLookUps {
   apiKey(presented: PresentedApiKey): Promise<KnownApiKey | undefined>;
   mapping(query: SiteIdentityQuery): Promise<AccountMapping | undefined>;
-  /** By network. */
-  readonly refusals: FailureLimit;
+  readonly attempts: Attempts;
   readonly audit: AuditLog;
 }
 
-/** Then the network waits for five minutes. */
-const REFUSALS = 100;
-const WINDOW = 5 * 60_000;
+/** By network. */
+const REFUSALS: AttemptLimit = { name: 'site-access', allowed: 100, windowSeconds: 5 * 60 };
 
-export function createSiteLookUps(database: Database): SiteLookUps {
+export function createSiteLookUps(database: Database, attempts: Attempts): SiteLookUps {
   const sql = database.withTables<IdentityTables>();
   return {
     apiKey: answerTogether((presented: readonly PresentedApiKey[]) => findApiKeys(sql, presented)),
     mapping: answerTogether((queries: readonly SiteIdentityQuery[]) => findMappings(sql, queries)),
-    refusals: createFailureLimit(REFUSALS, WINDOW),
+    attempts,
     audit: createAuditLog(sql),
   };
 }
@@ -95,7 +93,7 @@ async function refuse(
   site: string,
   refusal: WeftError,
 ): Promise<never> {
-  lookUps.refusals.failed(networkOf(request.ip));
+  await lookUps.attempts.count([REFUSALS, networkOf(request.ip)]);
   // Somebody who invents sites has no log to fill.
   if (config.sites.some(({ name }) => name === site))
     await lookUps.audit.record({
@@ -117,7 +115,7 @@ async function callerWith(
   site: string,
   scope: KeyScope,
 ): Promise<SiteCaller | undefined> {
-  requireNoWait(lookUps.refusals.waitSeconds(networkOf(request.ip)));
+  requireNoWait(lookUps.attempts.waitSeconds(REFUSALS, networkOf(request.ip)));
   const key = presentedKey(request);
   const known =
     key === undefined ? undefined : await lookUps.apiKey({ site, key, origin: originOf(request) });

@@ -73,7 +73,7 @@ export function registerToken(app: FastifyInstance, realm: Realm): void {
     const client = realm.clients.recall(presented.id);
     if (client === undefined || !realm.limits.mayAttempt(client.id, origin.address)) return undefined;
     if (!isAuthentic(client, presented)) return undefined;
-    realm.limits.proved(client.id, origin.address);
+    const proof = realm.limits.proved(client.id, origin.address);
     const contents = decideOrNothing(readTokenRequest(client, form, origin));
     if (contents === undefined) return undefined;
     const entry = grantEntry(
@@ -86,6 +86,7 @@ export function registerToken(app: FastifyInstance, realm: Realm): void {
     const [granted, confirmed] = await Promise.all([
       signClientCredentials(realm, contents),
       realm.audit.recordIfUnchanged(entry, client),
+      proof,
     ]);
     if (confirmed) return granted;
     realm.clients.forget(client.id);

@@ -1,74 +1,112 @@
 import { WeftError } from '@weft/kernel/errors';
 import type { RealmConfig } from '../config.ts';
-import { createFailureLimit, type FailureLimit } from './failure-limit.ts';
+import type { AttemptLimit, Attempts } from './attempts.ts';
 import { networkOf } from './network-of.ts';
 
-const WINDOW = 5 * 60_000;
-const HOUR = 3600_000;
+const WINDOW_SECONDS = 5 * 60;
+const HOUR_SECONDS = 3600;
+const DAY_SECONDS = 24 * HOUR_SECONDS;
 /** User codes that may be mistyped in an hour from one network (brief alise-aai 3.9). */
 const WRONG_USER_CODES = 50;
+/** Clients that are known here to have proved themselves; the database knows of all. */
+const PROOFS = 10_000;
 
 /**
  * How often one network may try things at an issuer. Everything is counted by network, so nobody can shut out somebody who
- * is elsewhere; and a client that has proved itself from a network stays welcome there, however others behave. The counts
- * are this process's own, bounded, and gone with it.
+ * is elsewhere; and a client that has proved itself from a network stays welcome there, however others behave.
  */
 export interface CallerLimits {
   /**
    * Before a client is authenticated.
    * @throws {WeftError} `exhausted`, code `temporarily_unavailable`
    */
-  requireAttempt(clientId: string, address: string): void;
+  requireAttempt(clientId: string, address: string): Promise<void>;
+  /** The same from memory; no may mean that only the database can say yes. */
   mayAttempt(clientId: string, address: string): boolean;
-  failed(clientId: string, address: string): void;
-  proved(clientId: string, address: string): void;
+  failed(clientId: string, address: string): Promise<void>;
+  /** Costs something once a client, network and half a day. */
+  proved(clientId: string, address: string): Promise<void> | undefined;
   /** @throws {WeftError} `exhausted`, code `temporarily_unavailable` */
-  countRegistration(address: string): void;
+  countRegistration(address: string): Promise<void>;
   /** @throws {WeftError} `exhausted`, code `temporarily_unavailable` */
-  countDeviceCode(address: string): void;
+  countDeviceCode(address: string): Promise<void>;
   /** @throws {WeftError} `exhausted`, code `temporarily_unavailable` */
-  requireUserCodeAttempt(address: string): void;
-  userCodeFailed(address: string): void;
+  requireUserCodeAttempt(address: string): Promise<void>;
+  userCodeFailed(address: string): Promise<void>;
 }
 
-export function createCallerLimits(limits: RealmConfig['limits']): CallerLimits {
-  const perClient = createFailureLimit(limits.failures, WINDOW);
-  const perNetwork = createFailureLimit(limits.failures_per_network, WINDOW);
-  // One proof is remembered like one failure: the same bounded memory.
-  const proofs = createFailureLimit(1, 24 * HOUR);
-  const registrations = createFailureLimit(limits.registrations_per_hour, HOUR);
-  const deviceCodes = createFailureLimit(limits.device_codes_per_hour, HOUR);
-  const userCodes = createFailureLimit(WRONG_USER_CODES, HOUR);
+export function createCallerLimits(
+  attempts: Attempts,
+  realm: string,
+  limits: RealmConfig['limits'],
+): CallerLimits {
+  const limit = (what: string, allowed: number, windowSeconds: number): AttemptLimit => ({
+    ...{ name: `${realm} ${what}`, allowed, windowSeconds },
+  });
+  const perClient = limit('client', limits.failures, WINDOW_SECONDS);
+  const perNetwork = limit('network', limits.failures_per_network, WINDOW_SECONDS);
+  const registrations = limit('registration', limits.registrations_per_hour, HOUR_SECONDS);
+  const deviceCodes = limit('device-code', limits.device_codes_per_hour, HOUR_SECONDS);
+  const userCodes = limit('user-code', WRONG_USER_CODES, HOUR_SECONDS);
+  const proof = `${realm} proof`;
+  /** Until when, in milliseconds since 1970. */
+  const proofs = new Map<string, number>();
 
   /** No id has a space. */
   const pairOf = (clientId: string, network: string) => `${clientId} ${network}`;
+  const isProved = (pair: string) => (proofs.get(pair) ?? 0) > Date.now();
 
-  function waitSeconds(clientId: string, network: string): number {
-    const own = perClient.waitSeconds(pairOf(clientId, network));
-    if (own > 0 || proofs.isBlocked(pairOf(clientId, network))) return own;
-    return perNetwork.waitSeconds(network);
+  function keepProof(pair: string): void {
+    proofs.delete(pair);
+    proofs.set(pair, Date.now() + (DAY_SECONDS / 2) * 1000);
+    const oldest = proofs.size > PROOFS ? proofs.keys().next() : undefined;
+    if (oldest !== undefined && !oldest.done) proofs.delete(oldest.value);
+  }
+
+  async function count(what: AttemptLimit, address: string): Promise<void> {
+    const network = networkOf(address);
+    requireNoWait(attempts.waitSeconds(what, network));
+    requireNoWait(await attempts.count([what, network]));
   }
 
   return {
-    requireAttempt: (clientId, address) => requireNoWait(waitSeconds(clientId, networkOf(address))),
-    mayAttempt: (clientId, address) => waitSeconds(clientId, networkOf(address)) === 0,
-    failed(clientId, address) {
+    async requireAttempt(clientId, address) {
       const network = networkOf(address);
-      perClient.failed(pairOf(clientId, network));
-      perNetwork.failed(network);
+      const pair = pairOf(clientId, network);
+      requireNoWait(attempts.waitSeconds(perClient, pair));
+      const wait = attempts.waitSeconds(perNetwork, network);
+      if (wait === 0 || isProved(pair)) return;
+      // Another process may have seen the proof.
+      if (await attempts.isRemembered(proof, pair)) keepProof(pair);
+      else requireNoWait(wait);
     },
-    proved: (clientId, address) => proofs.failed(pairOf(clientId, networkOf(address))),
+    mayAttempt(clientId, address) {
+      const network = networkOf(address);
+      const pair = pairOf(clientId, network);
+      return (
+        attempts.waitSeconds(perClient, pair) === 0 &&
+        (attempts.waitSeconds(perNetwork, network) === 0 || isProved(pair))
+      );
+    },
+    async failed(clientId, address) {
+      const network = networkOf(address);
+      await attempts.count([perClient, pairOf(clientId, network)], [perNetwork, network]);
+    },
+    proved(clientId, address) {
+      const pair = pairOf(clientId, networkOf(address));
+      if (isProved(pair)) return undefined;
+      keepProof(pair);
+      return attempts.remember(proof, pair, DAY_SECONDS);
+    },
     countRegistration: (address) => count(registrations, address),
     countDeviceCode: (address) => count(deviceCodes, address),
-    requireUserCodeAttempt: (address) => requireNoWait(userCodes.waitSeconds(networkOf(address))),
-    userCodeFailed: (address) => userCodes.failed(networkOf(address)),
+    async requireUserCodeAttempt(address) {
+      requireNoWait(attempts.waitSeconds(userCodes, networkOf(address)));
+    },
+    async userCodeFailed(address) {
+      await attempts.count([userCodes, networkOf(address)]);
+    },
   };
-}
-
-function count(limit: FailureLimit, address: string): void {
-  const network = networkOf(address);
-  requireNoWait(limit.waitSeconds(network));
-  limit.failed(network);
 }
 
 /** @throws {WeftError} `exhausted`, code `temporarily_unavailable`, with `retryAfterSeconds` */

@@ -88,14 +88,14 @@ export async function authenticateClient(
   address: string,
 ): Promise<Client> {
   const id = presented?.id ?? '';
-  realm.limits.requireAttempt(id, address);
+  await realm.limits.requireAttempt(id, address);
   const client = await realm.findClient(id);
   if (presented === undefined || client === undefined || !isAuthentic(client, presented)) {
-    realm.limits.failed(id, address);
+    await realm.limits.failed(id, address);
     throw oauthError('invalid_client', 'Client authentication failed.');
   }
   // Anybody can say the name of a public client.
-  if (client.secretHash !== undefined) realm.limits.proved(id, address);
+  if (client.secretHash !== undefined) await realm.limits.proved(id, address);
   return client;
 }
 

@@ -4,6 +4,7 @@ import type { Database, WakeUps } from '@weft/kernel/database';
 import type { IdentityConfig, RealmConfig } from '../config.ts';
 import type { IdentityTables } from '../db/schema.ts';
 import { answerTogether } from './answer-together.ts';
+import type { Attempts } from './attempts.ts';
 import { type AuditLog, createAuditLog } from './audit.ts';
 import { type CallerLimits, createCallerLimits } from './caller-limits.ts';
 import { type ClientMemory, createClientMemory } from './client-memory.ts';
@@ -35,6 +36,7 @@ export interface Realm {
 
 export function createRealm(
   context: ComponentContext<IdentityConfig>,
+  attempts: Attempts,
   name: string,
   config: RealmConfig,
 ): Realm {
@@ -51,8 +53,8 @@ export function createRealm(
     clients: createClientMemory(),
     findClient: answerTogether((ids: readonly string[]) => findClients(sql, name, ids)),
     findLiveOwner: answerTogether((tokens: readonly OwnedToken[]) => findLiveOwners(sql, name, tokens)),
-    limits: createCallerLimits(config.limits),
-    signInLimits: createSignInLimits(sql, name),
+    limits: createCallerLimits(attempts, name, config.limits),
+    signInLimits: createSignInLimits(sql, attempts, name),
     verifier: createOwnVerifier(context, config.url, keys),
   };
 }

@@ -1,10 +1,10 @@
 import type { Sql } from '@weft/kernel/database';
 import { sql } from 'kysely';
 import type { IdentityTables } from '../db/schema.ts';
-import { createFailureLimit } from './failure-limit.ts';
+import type { Attempt, AttemptLimit, Attempts } from './attempts.ts';
 import { networkOf } from './network-of.ts';
 
-const WINDOW = 5 * 60_000;
+const WINDOW_SECONDS = 5 * 60;
 const PER_ACCOUNT_AND_NETWORK = 10;
 const PER_NETWORK = 50;
 /** From everywhere together: somebody guesses from many places. */
@@ -15,32 +15,49 @@ const PER_ACCOUNT = 100;
  * that guesses; and when many networks do, to all but those from which its owner has signed in before.
  */
 export interface SignInLimits {
-  /** Seconds until somebody at this address may try to sign in under this name; 0: now. */
-  waitSeconds(username: string, address: string): Promise<number>;
-  failed(username: string, address: string): void;
+  /**
+   * Before a password is looked at: counts the attempt, so that a thousand guesses at once are no more than one after the
+   * other. Answers the seconds to wait; 0: go on.
+   */
+  begin(username: string, address: string): Promise<number>;
+  /** The password was right: the attempt counts no more. */
+  succeeded(username: string, address: string): Promise<void>;
 }
 
-export function createSignInLimits(database: Sql<IdentityTables>, realm: string): SignInLimits {
-  const here = createFailureLimit(PER_ACCOUNT_AND_NETWORK, WINDOW);
-  const network = createFailureLimit(PER_NETWORK, WINDOW);
-  const everywhere = createFailureLimit(PER_ACCOUNT, WINDOW);
-  const keyOf = (username: string, address: string) => `${networkOf(address)} ${username}`;
+export function createSignInLimits(
+  database: Sql<IdentityTables>,
+  attempts: Attempts,
+  realm: string,
+): SignInLimits {
+  const limit = (what: string, allowed: number): AttemptLimit => ({
+    ...{ name: `${realm} ${what}`, allowed, windowSeconds: WINDOW_SECONDS },
+  });
+  const perAccountAndNetwork = limit('password-here', PER_ACCOUNT_AND_NETWORK);
+  const perNetwork = limit('password-network', PER_NETWORK);
+  const perAccount = limit('password', PER_ACCOUNT);
+
+  const hereOf = (username: string, address: string): Attempt[] => {
+    const network = networkOf(address);
+    return [
+      [perAccountAndNetwork, `${network} ${username}`],
+      [perNetwork, network],
+    ];
+  };
 
   return {
-    async waitSeconds(username, address) {
-      const local = Math.max(
-        here.waitSeconds(keyOf(username, address)),
-        network.waitSeconds(networkOf(address)),
-      );
-      const wait = everywhere.waitSeconds(username);
-      if (local > 0 || wait === 0) return local;
-      return (await hasSignedIn(database, realm, username, address)) ? 0 : wait;
+    async begin(username, address) {
+      const here = hereOf(username, address);
+      // Whoever has to wait makes the wait no longer by trying.
+      const wait = await attempts.askWaitSeconds(...here);
+      if (wait > 0) return wait;
+      const everywhere = await attempts.askWaitSeconds([perAccount, username]);
+      if (everywhere > 0 && !(await hasSignedIn(database, realm, username, address))) return everywhere;
+      const late = await attempts.count(...here);
+      if (late > 0) return late;
+      const lateEverywhere = await attempts.count([perAccount, username]);
+      return everywhere > 0 ? 0 : lateEverywhere;
     },
-    failed(username, address) {
-      here.failed(keyOf(username, address));
-      network.failed(networkOf(address));
-      everywhere.failed(username);
-    },
+    succeeded: (username, address) => attempts.forgive(...hereOf(username, address), [perAccount, username]),
   };
 }
 

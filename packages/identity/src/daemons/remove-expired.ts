@@ -18,6 +18,7 @@ const EXPIRING = [
   'identity.linking_sessions',
   'identity.linking_transactions',
   'identity.link_changes',
+  'identity.attempts',
 ];
 
 /** Deletes expired rows, a bounded batch at a time. */

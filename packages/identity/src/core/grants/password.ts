@@ -17,12 +17,10 @@ export async function grantPassword(
     throw oauthError('unsupported_grant_type', 'This grant is part of the development profile.');
   const username = requiredParameter(parameters, 'username');
   const password = requiredParameter(parameters, 'password');
-  const wait = await realm.signInLimits.waitSeconds(username, address);
+  const wait = await realm.signInLimits.begin(username, address);
   if (wait > 0) throw tooManyAttempts(wait);
   const user = await signIn(realm.database.withTables<IdentityTables>(), realm.name, username, password);
-  if (user === undefined) {
-    realm.signInLimits.failed(username, address);
-    throw oauthError('invalid_grant', 'The user name or the password is wrong.');
-  }
+  if (user === undefined) throw oauthError('invalid_grant', 'The user name or the password is wrong.');
+  await realm.signInLimits.succeeded(username, address);
   return grantToUsersClient(realm, { client, user, scopes, audiences, authTime: new Date() }, audiences);
 }
