@@ -41,6 +41,6 @@ export const remove: Handler = async (exchange) => {
 };
 
 async function isEmpty({ area, inner }: Place): Promise<boolean> {
-  for await (const batch of area.files.list(inner)) if (batch.length > 0) return false;
+  for await (const batch of area.files.list(inner)) if (batch.count > 0) return false;
   return true;
 }

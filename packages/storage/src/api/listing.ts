@@ -1,6 +1,7 @@
 import type { Place } from '../core/areas.ts';
 import { visibleAreas } from '../core/authorise.ts';
 import { beginListing } from '../core/files/begin-listing.ts';
+import { type PackedEntries, unpackEntries } from '../core/files/packed-entries.ts';
 import type { ListedFile } from '../core/files/types.ts';
 import { printableName } from '../core/raw-names.ts';
 import { encodePath, encodeSegment, plainPath, type Segments } from '../core/resource-path.ts';
@@ -48,12 +49,12 @@ export async function sendListing(exchange: Exchange, place: Place | undefined):
 
 async function* lines(
   { door, target, caller }: Exchange,
-  listing: AsyncIterable<readonly ListedFile[]> | undefined,
+  listing: AsyncIterable<PackedEntries> | undefined,
 ): AsyncGenerator<readonly Line[]> {
   const virtual = visibleAreas(door.areas, caller, target.segments);
   if (virtual.length > 0) yield virtual.map((name) => ({ name, collection: true }));
   if (!listing) return;
-  for await (const batch of listing) yield batch.map(toLine);
+  for await (const batch of listing) yield unpackEntries(batch).map(toLine);
 }
 
 function toLine({ name, facts }: ListedFile): Line {

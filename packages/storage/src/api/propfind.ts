@@ -4,6 +4,7 @@ import { authorise, visibleAreas } from '../core/authorise.ts';
 import type { Digests } from '../core/checksums/digests.ts';
 import type { DeadProperty } from '../core/dead-properties.ts';
 import { beginListing } from '../core/files/begin-listing.ts';
+import { unpackEntries } from '../core/files/packed-entries.ts';
 import type { FileFacts, ListedFile } from '../core/files/types.ts';
 import { inAdvance } from '../core/in-advance.ts';
 import type { Lock } from '../core/locks.ts';
@@ -111,7 +112,7 @@ async function* responses(
   if (virtual.length > 0) yield await describe(virtual.map((name) => toEntry({ name, facts: VIRTUAL })));
   if (!listing) return;
   const described = async function* () {
-    for await (const batch of inAdvance(listing)) yield describe(batch.map(toEntry));
+    for await (const batch of inAdvance(listing)) yield describe(unpackEntries(batch).map(toEntry));
   };
   // While one part is being sent the next one is looked up, and the one after it is read.
   yield* inAdvance(described());

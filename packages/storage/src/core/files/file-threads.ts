@@ -1,14 +1,11 @@
 import { Worker } from 'node:worker_threads';
 import { WeftError } from '@weft/kernel/errors';
-import type { Segments } from '../segments.ts';
-import { unpackEntries } from './packed-entries.ts';
 import type { CalledArea, SetReport, ShortAnswer, ShortCall } from './short-calls.ts';
-import type { FileFacts, ListedFile } from './types.ts';
+import type { FileFacts } from './types.ts';
 
 export interface FileThreads {
   /** @throws {WeftError} as `AreaFiles` says. */
-  call(call: Exclude<ShortCall, { call: 'describe' }>): Promise<FileFacts | undefined>;
-  describe(path: Segments, names: readonly string[]): Promise<ListedFile[]>;
+  call(call: ShortCall): Promise<FileFacts | undefined>;
   close(): Promise<void>;
 }
 
@@ -126,7 +123,6 @@ export function createFileThreads(area: CalledArea, maximumThreads: number): Fil
 
   return {
     call: async (call) => factsOf(await submit(call)),
-    describe: async (path, names) => entriesOf(await submit({ call: 'describe', path, names })),
     async close() {
       closed = true;
       clearTimeout(timer);
@@ -141,11 +137,6 @@ export function createFileThreads(area: CalledArea, maximumThreads: number): Fil
 /** What an answer says. @throws {WeftError} the failure that it tells of. */
 export function factsOf(answer: ShortAnswer | undefined): FileFacts | undefined {
   return answer && 'facts' in answer ? answer.facts : fail(answer);
-}
-
-/** The same of a `describe`. */
-export function entriesOf(answer: ShortAnswer | undefined): ListedFile[] {
-  return answer && 'entries' in answer ? unpackEntries(answer.entries) : fail(answer);
 }
 
 function fail(answer: ShortAnswer | undefined): never {

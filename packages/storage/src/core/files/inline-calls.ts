@@ -1,4 +1,4 @@
-import { entriesOf, type FileThreads, factsOf } from './file-threads.ts';
+import { type FileThreads, factsOf } from './file-threads.ts';
 import { type CalledArea, createShortCalls } from './short-calls.ts';
 
 /**
@@ -9,7 +9,6 @@ export function createInlineCalls(area: CalledArea): FileThreads {
   const calls = createShortCalls(area);
   return {
     call: async (call) => factsOf(calls.run([call])[0]),
-    describe: async (path, names) => entriesOf(calls.run([{ call: 'describe', path, names }])[0]),
     close: async () => calls.close(),
   };
 }

@@ -11,7 +11,8 @@ import { hasErrno, toFileError, withFileErrors } from './file-errors.ts';
 import { createFileThreads } from './file-threads.ts';
 import { createGatheredFile, MAXIMUM_GATHERED_BYTES, type Store } from './gathered-file.ts';
 import { createInlineCalls } from './inline-calls.ts';
-import { readNames } from './read-names.ts';
+import { createListingThreads } from './listing-threads.ts';
+import { createInlineListings } from './listings.ts';
 import { createStagedFile, type Durability } from './staged-file.ts';
 import { prepareStaging, STAGING_FOLDER, stagingName, sweepStaging } from './staging.ts';
 import { copyTree, removeTree } from './trees.ts';
@@ -30,10 +31,6 @@ export interface LocalFilesOptions {
 
 /** O_NONBLOCK, so that opening a pipe without a writer cannot hang a thread. */
 const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-/** The first part of a listing is small, so that it is there soon. */
-const FIRST_BATCH = 64;
-const LIST_BATCH = 512;
-
 /** Threads for short calls; more than one of each only on storage that lets them wait. */
 const MAXIMUM_LOOKING = 2;
 const MAXIMUM_CHANGING = 6;
@@ -54,7 +51,7 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
   // Apart, so that looking does not wait for content on its way to the disk.
   const looking = callsOf(MAXIMUM_LOOKING);
   const changing = callsOf(MAXIMUM_CHANGING);
-  const listing = callsOf(MAXIMUM_LISTING);
+  const listings = options.inline ? createInlineListings() : createListingThreads(MAXIMUM_LISTING);
   const space = createSharedAnswer(() => withFileErrors(() => statfs(root)), SPACE_MILLISECONDS);
 
   /** `prefix/name` of an entry whose parent is pinned. */
@@ -143,13 +140,16 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
     async *list(path) {
       if (path[0] === STAGING_FOLDER)
         throw new WeftError('forbidden', 'reserved-name', 'The name is reserved.');
-      const batches = readNames((work) => walk.within(path, (prefix) => withFileErrors(() => work(prefix))), {
-        first: FIRST_BATCH,
-        others: LIST_BATCH,
-      });
-      for await (const names of batches) {
-        const served = path.length > 0 ? names : names.filter((name) => name !== STAGING_FOLDER);
-        yield await listing.describe(path, served);
+      const hidden = path.length > 0 ? undefined : STAGING_FOLDER;
+      const { descriptor, prefix } = await walk.within(path, (parent) =>
+        withFileErrors(() => openDirectory(parent)),
+      );
+      try {
+        yield* listings.read({ descriptor, prefix, hidden });
+      } catch (error) {
+        throw toFileError(error);
+      } finally {
+        await closeDescriptor(descriptor);
       }
     },
 
@@ -233,7 +233,7 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
 
     sweep: () => sweepStaging(stagingFolder),
     async close() {
-      await Promise.all([looking.close(), changing.close(), listing.close()]);
+      await Promise.all([looking.close(), changing.close(), listings.close()]);
       await walk.close();
     },
   };
@@ -247,6 +247,12 @@ function present(facts: FileFacts | undefined): FileFacts {
 
 async function requireParent(walk: DirectoryWalk, path: Segments): Promise<void> {
   try {
+/** For its entries to be read, wherever it is renamed to meanwhile. */
+async function openDirectory(prefix: string): Promise<{ descriptor: number; prefix: string }> {
+  const descriptor = await openDescriptor(`${prefix}/.`, constants.O_RDONLY | constants.O_DIRECTORY);
+  return { descriptor, prefix: process.platform === 'linux' ? `/proc/self/fd/${descriptor}` : prefix };
+}
+
     await walk.within(path.slice(0, -1), async () => undefined);
   } catch (error) {
     if (!(error instanceof WeftError && error.kind === 'not-found')) throw error;

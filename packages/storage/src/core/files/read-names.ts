@@ -4,6 +4,11 @@ import { nameOfBytes } from '../raw-names.ts';
 /** What Node gives in place of bytes that are not UTF-8. */
 const REPLACEMENT = '\ufffd';
 
+/** Whether Node has put something in place of some bytes of a name. */
+export function isReplaced(name: string): boolean {
+  return name.includes(REPLACEMENT);
+}
+
 /** Does something with a prefix that stands for the directory as long as it takes. */
 type Within = <Result>(work: (prefix: string) => Promise<Result>) => Promise<Result>;
 
@@ -20,7 +25,7 @@ export async function* readNames(
   let names: string[] = [];
   let raw = false;
   for await (const { name } of directory) {
-    if (name.includes(REPLACEMENT)) {
+    if (isReplaced(name)) {
       raw = true;
       continue;
     }
@@ -36,7 +41,7 @@ export async function* readNames(
 
 async function readRawNames(prefix: string): Promise<string[]> {
   const names = (await readdir(`${prefix}/.`, { encoding: 'buffer' })).map(nameOfBytes);
-  return names.filter((name) => !name.isWellFormed() || name.includes(REPLACEMENT));
+  return names.filter((name) => !name.isWellFormed() || isReplaced(name));
 }
 
 /** All of them. */

@@ -22,12 +22,11 @@ import { type ErrorKind, WeftError } from '@weft/kernel/errors';
 import { diskPath } from '../raw-names.ts';
 import type { Segments } from '../segments.ts';
 import { DIRECTORY_FLAGS } from './directory-walk.ts';
-import { toFacts, toServedFacts } from './facts.ts';
+import { toFacts } from './facts.ts';
 import { hasErrno, toFileError } from './file-errors.ts';
-import { type PackedEntries, packEntries } from './packed-entries.ts';
 import type { Durability } from './staged-file.ts';
 import { STAGING_FOLDER, stagingName } from './staging.ts';
-import type { FileFacts, ListedFile } from './types.ts';
+import type { FileFacts } from './types.ts';
 
 /** The folder that calls are about. */
 export interface CalledArea {
@@ -50,14 +49,11 @@ export type ShortCall =
       readonly replace: boolean;
       readonly modified?: Date;
     }
-  /** What entries of a collection are. */
-  | { readonly call: 'describe'; readonly path: Segments; readonly names: readonly string[] }
   /** Removes what is no collection, and says what it was; a collection stays. */
   | { readonly call: 'remove'; readonly path: Segments };
 
 export type ShortAnswer =
   | { readonly facts: FileFacts | undefined }
-  | { readonly entries: PackedEntries }
   | { readonly failure: { readonly kind?: ErrorKind; readonly code: string; readonly message: string } };
 
 /** What a thread says about a set. */
@@ -144,18 +140,6 @@ export function createShortCalls(area: CalledArea): ShortCalls {
     }
   }
 
-  /** An entry that vanished since its name was read is left out, and so is what is not served. */
-  function describe(path: Segments, names: readonly string[]): PackedEntries {
-    const { prefix } = enter(path);
-    const listed: ListedFile[] = [];
-    for (const name of names) {
-      const stats = lstatSync(diskPath(`${prefix}/${name}`), { bigint: true, throwIfNoEntry: false });
-      const facts = stats && toServedFacts(stats);
-      if (facts) listed.push({ name, facts });
-    }
-    return packEntries(listed);
-  }
-
   function store(call: ShortCall & { call: 'store' }): FileFacts {
     const name = call.path.at(-1);
     if (name === undefined) throw new WeftError('conflict', 'is-collection', 'The root is a collection.');
@@ -219,8 +203,6 @@ export function createShortCalls(area: CalledArea): ShortCalls {
       switch (call.call) {
         case 'lookup':
           return { facts: lookup(call.path) };
-        case 'describe':
-          return { entries: describe(call.path, call.names) };
         case 'store':
           return { facts: store(call) };
         case 'remove':

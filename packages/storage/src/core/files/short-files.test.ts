@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openLocalFiles } from './local-files.ts';
+import { unpackEntries } from './packed-entries.ts';
 import { STAGING_FOLDER } from './staging.ts';
 import type { AreaFiles } from './types.ts';
 
@@ -113,7 +114,7 @@ describe.each([
     for (const name of names) writeFileSync(join(folder, name), name);
     const seen: string[] = [];
     for await (const batch of files.list(['listed'])) {
-      for (const { name, facts } of batch) if (facts.size === name.length) seen.push(name);
+      for (const { name, facts } of unpackEntries(batch)) if (facts.size === name.length) seen.push(name);
     }
     expect(seen.toSorted()).toEqual(names.toSorted());
   });

@@ -1,4 +1,5 @@
 import type { Segments } from '../resource-path.ts';
+import type { PackedEntries } from './packed-entries.ts';
 
 /** What the file system says about one file or collection. Valid for one request at most (brief teapot 3.7). */
 export interface FileFacts {
@@ -86,7 +87,7 @@ export interface AreaFiles {
   lookup(path: Segments): Promise<FileFacts | undefined>;
   open(path: Segments): Promise<OpenFile>;
   /** Children of a collection in batches, in no order. Links, special files and the staging folder are not among them. */
-  list(path: Segments): AsyncIterable<readonly ListedFile[]>;
+  list(path: Segments): AsyncIterable<PackedEntries>;
   /** `expectedBytes`: how long the content will be, where that is known. */
   stage(expectedBytes?: number): Promise<StagedFile>;
   /** Fails with `exists` or `no-parent`. */

@@ -1,8 +1,9 @@
 import { WeftError } from '@weft/kernel/errors';
 import { z } from 'zod';
+import { checkedEntries } from '../files/packed-entries.ts';
 import type { FileFacts } from '../files/types.ts';
 import { isWithin, type Segments } from '../segments.ts';
-import { FAILURE_KINDS, type Failure } from './file-calls.ts';
+import { FAILURE_KINDS, type Failure, type FileCall } from './file-calls.ts';
 
 /**
  * What a worker may answer. It runs as a user who may have taken it over, and is believed nothing that is not of this
@@ -51,7 +52,8 @@ export const results = {
   facts: factsSchema,
   handle: z.strictObject({ handle: handleSchema }),
   openFile: z.strictObject({ handle: handleSchema, descriptor: z.int().nonnegative(), facts: factsSchema }),
-  batch: z.array(z.strictObject({ name: nameSchema, facts: factsSchema })).nullable(),
+  /** Entries of a collection, which are the body. */
+  batch: z.strictObject({ count: z.int().positive() }).nullable(),
   /** Collections on the way to a path: they go into events, which are about what was asked for and nothing else. */
   madeFor: (target: Segments) => z.array(pathSchema.refine((path) => isWithin(path, target))),
   failuresBelow: (target: Segments) =>
@@ -62,6 +64,14 @@ export const results = {
 };
 
 /** What a directory can hold: printed into hrefs, a slash would lead elsewhere. */
+/** Whether a body belongs to an answer: content that was asked for, or the entries of a collection. */
+export function bodyFits(request: FileCall, result: unknown, body: Uint8Array): boolean {
+  if (request.call === 'read') return body.length <= request.bytes;
+  if (request.call !== 'next') return body.length === 0;
+  const batch = results.batch.parse(result);
+  return batch === null ? body.length === 0 : checkedEntries(body, batch.count) !== undefined;
+}
+
 function isName(name: string): boolean {
   return name !== '' && name !== '.' && name !== '..' && !name.includes('/') && !name.includes('\0');
 }

@@ -1,4 +1,5 @@
-import type { AreaFiles, ListedFile, OpenFile, StagedFile } from '../files/types.ts';
+import type { PackedEntries } from '../files/packed-entries.ts';
+import type { AreaFiles, OpenFile, StagedFile } from '../files/types.ts';
 import { type FileCall, printFacts, printFailure } from './file-calls.ts';
 
 /** Does one call; in the worker's process. */
@@ -11,7 +12,7 @@ const NOTHING = { result: null };
 
 export function createFileService(areaOf: (name: string) => Promise<AreaFiles>): FileService {
   const files = createHandles<OpenFile>();
-  const listings = createHandles<AsyncIterator<readonly ListedFile[]>>();
+  const listings = createHandles<AsyncIterator<PackedEntries>>();
   const staged = createHandles<StagedFile>();
 
   return async (request, body) => {
@@ -44,7 +45,7 @@ export function createFileService(areaOf: (name: string) => Promise<AreaFiles>):
       case 'next': {
         const { done, value } = await listings.get(request.listing).next();
         if (done) return NOTHING;
-        return { result: value.map(({ name, facts }) => ({ name, facts: printFacts(facts) })) };
+        return { result: { count: value.count }, body: value.bytes };
       }
       case 'end':
         await listings.take(request.listing).return?.();

@@ -7,6 +7,7 @@ import { Duplex, duplexPair } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { toFacts } from '../files/facts.ts';
+import { MODE, MODIFIED_SECONDS, NAME_AT, packEntries } from '../files/packed-entries.ts';
 import { loadAdopt } from './adopt-descriptor.ts';
 import { createChannel } from './channel.ts';
 import { printFacts, type WorkerSettings } from './file-calls.ts';
@@ -51,7 +52,8 @@ describe('a worker that was taken over', () => {
       { call: (request, schema, body) => calls.call(request, schema, body), adopt: () => undefined },
       'a',
     );
-  const facts = printFacts(toFacts(statSync(fileURLToPath(import.meta.url), { bigint: true })));
+  const own = toFacts(statSync(fileURLToPath(import.meta.url), { bigint: true }));
+  const facts = printFacts(own);
 
   it('is believed what has the shape of an answer', async () => {
     answer = (id) => say({ id, result: facts });
@@ -84,7 +86,9 @@ describe('a worker that was taken over', () => {
   it.each(['../up', '..', '.', 'a/b', '', 'a\0b', 'x'.repeat(256)])(
     'cannot list the name %j, which no directory holds',
     async (name) => {
-      answer = (id) => say({ id, result: id === 1 ? { handle: 1 } : [{ name, facts }] });
+      const { bytes } = packEntries([{ name, facts: own }]);
+      answer = (id) =>
+        id === 1 ? say({ id, result: { handle: 1 } }) : say({ id, result: { count: 1 } }, bytes);
       const list = async () => {
         for await (const _ of files().list(['x'])) expect.unreachable();
       };
@@ -92,6 +96,31 @@ describe('a worker that was taken over', () => {
       expect(violations).toHaveLength(1);
     },
   );
+
+  it.each<[string, (entries: ReturnType<typeof packEntries>) => unknown]>([
+    ['a pipe', ({ words }) => words.set([0o010644], MODE)],
+    ['a name that lies elsewhere in memory', ({ words }) => words.set([4000], NAME_AT)],
+    ['a time that is no number', ({ doubles }) => doubles.set([Number.NaN], MODIFIED_SECONDS)],
+  ])('cannot list %s', async (_, falsify) => {
+    const entries = packEntries([{ name: 'x', facts: own }]);
+    falsify(entries);
+    answer = (id) =>
+      id === 1 ? say({ id, result: { handle: 1 } }) : say({ id, result: { count: 1 } }, entries.bytes);
+    const list = async () => {
+      for await (const _ of files().list(['x'])) expect.unreachable();
+    };
+    await expect(list()).rejects.toMatchObject({ code: 'worker-gone' });
+    expect(violations).toHaveLength(1);
+  });
+
+  it('cannot list more entries than it sends', async () => {
+    const { bytes } = packEntries([{ name: 'x', facts: own }]);
+    answer = (id) =>
+      id === 1 ? say({ id, result: { handle: 1 } }) : say({ id, result: { count: 2 } }, bytes);
+    await expect(files().list(['x'])[Symbol.asyncIterator]().next()).rejects.toMatchObject({
+      code: 'worker-gone',
+    });
+  });
 
   it('cannot have events told about folders of others', async () => {
     answer = (id) => say({ id, result: [['a'], ['b']] });

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { createGatheredFile, MAXIMUM_GATHERED_BYTES, type Store } from '../files/gathered-file.ts';
+import { viewEntries } from '../files/packed-entries.ts';
 import type { AreaFiles, FileFacts, OpenFile, StagedFile } from '../files/types.ts';
 import { results, toError } from './file-answers.ts';
 import type { FileCall } from './file-calls.ts';
@@ -40,9 +41,9 @@ export function remoteFiles(worker: FileCaller, area: string): AreaFiles {
       const { handle } = await ask({ call: 'list', area, path }, results.handle);
       try {
         for (;;) {
-          const batch = await ask({ call: 'next', listing: handle }, results.batch);
-          if (batch === null) return;
-          yield batch;
+          const { result, body } = await worker.call({ call: 'next', listing: handle }, results.batch);
+          if (result === null) return;
+          yield viewEntries(body, result.count);
         }
       } finally {
         await ask({ call: 'end', listing: handle }, results.nothing);

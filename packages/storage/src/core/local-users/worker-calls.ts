@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import { WeftError } from '@weft/kernel/errors';
 import type { z } from 'zod';
 import { createChannel } from './channel.ts';
-import { answerMessage, readyMessage, results, toError } from './file-answers.ts';
+import { answerMessage, bodyFits, readyMessage, results, toError } from './file-answers.ts';
 import type { FileCall, WorkerSettings } from './file-calls.ts';
 
 /** The service's end of the conversation with one worker. */
@@ -92,8 +92,7 @@ export function createWorkerCalls(socket: Duplex, options: WorkerCallsOptions): 
         reject,
         accept(result, received) {
           const parsed = schema.safeParse(result);
-          const wanted = request.call === 'read' ? request.bytes : 0;
-          if (parsed.success && received.length <= wanted)
+          if (parsed.success && bodyFits(request, result, received))
             return resolve({ result: parsed.data, body: received });
           reject(goneError());
           throw new Error(`What came is no answer to ${request.call}.`);

@@ -1,5 +1,6 @@
 import { WeftError } from '@weft/kernel/errors';
 import type { Area } from '../areas.ts';
+import { unpackEntries } from '../files/packed-entries.ts';
 import type { FileFacts } from '../files/types.ts';
 import type { Segments } from '../segments.ts';
 import type { Usage } from './usage.ts';
@@ -46,8 +47,10 @@ export async function* filesBelow({ files }: Area, path: Segments): AsyncGenerat
   for (let folder = folders.pop(); folder; folder = folders.pop()) {
     try {
       for await (const batch of files.list(folder)) {
-        for (const { name, facts } of batch) if (facts.kind === 'collection') folders.push([...folder, name]);
-        yield batch.filter(({ facts }) => facts.kind === 'file').map(({ facts }) => facts);
+        const entries = unpackEntries(batch);
+        for (const { name, facts } of entries)
+          if (facts.kind === 'collection') folders.push([...folder, name]);
+        yield entries.filter(({ facts }) => facts.kind === 'file').map(({ facts }) => facts);
       }
     } catch (error) {
       if (!(error instanceof WeftError && (error.kind === 'not-found' || error.kind === 'forbidden')))

@@ -1,0 +1,23 @@
+import type { PackedEntries } from './packed-entries.ts';
+import type { ListedDirectory } from './read-directory.ts';
+import { readDirectoryFromWithin } from './read-directory.ts';
+
+/** Reads directories that are open already. */
+export interface Listings {
+  /** In batches; failures are those of the system. */
+  read(directory: ListedDirectory): AsyncIterable<PackedEntries>;
+  close(): Promise<void>;
+}
+
+/**
+ * Directories read at once by whoever asks, blocking meanwhile: for a process that serves one user only. It keeps nobody
+ * else waiting, and threads of its own would take twice the memory of all the rest of it.
+ */
+export function createInlineListings(): Listings {
+  return {
+    async *read(directory) {
+      yield* readDirectoryFromWithin(directory);
+    },
+    close: async () => undefined,
+  };
+}
