@@ -267,6 +267,11 @@ export const configSchema = z
     second_issuer: realmSchema
       .optional()
       .describe('Another issuer in the same process, with users and keys of its own'),
+    audit_days: z
+      .int()
+      .min(30)
+      .default(365)
+      .describe('How long the audit log is kept, and with it the names in it'),
     alise: aliseSchema.optional().describe('Account linking'),
   })
   .refine(onLoopback, LOOPBACK_ONLY);

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { type ComponentContext, defineComponent, type ListenerDefinition } from '@weft/kernel/component';
 import { sql } from 'kysely';
+import { registerAccount } from './api/account.ts';
 import { registerAliseAdministration } from './api/alise-administration.ts';
 import { registerAliseApiKeys } from './api/alise-api-keys.ts';
 import { printAliseError, printAliseNotFound, registerAliseV1 } from './api/alise-v1.ts';
@@ -78,6 +79,7 @@ function listeners(context: ComponentContext<IdentityConfig>): ListenerDefinitio
         registerAuthorize(app, realm);
         registerSignIn(app, realm);
         registerEndSession(app, realm);
+        registerAccount(app, realm);
         registerDevice(app, realm);
         registerRegistration(app, realm);
         registerSuspension(app, realm);

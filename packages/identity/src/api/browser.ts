@@ -43,7 +43,14 @@ export async function openBrowser(
     csrf: formTokenOf(browser),
     async signIn(subject) {
       await endSession(sql, cookies.get(names.session));
-      setCookie(reply, names.session, await beginSession(sql, realm.name, subject));
+      setCookie(
+        reply,
+        names.session,
+        await beginSession(sql, realm.name, subject, {
+          browser: request.headers['user-agent'],
+          address: request.ip,
+        }),
+      );
       setCookie(reply, names.browser, newSecret());
     },
     async signOut() {

@@ -12,7 +12,7 @@ import { signInForm } from './pages/forms.ts';
 import { sendPage } from './pages/page.ts';
 
 /** Pages of ours that a sign-in may lead back to; nothing else, whatever the form says (open redirects). */
-const RETURN = /^\/(authorize|device)(\?[\x21-\x7e]*)?$/;
+const RETURN = /^\/(authorize|device|account)(\?[\x21-\x7e]*)?$/;
 
 /** `POST /login`, where the form of the sign-in page goes. */
 export function registerSignIn(app: FastifyInstance, realm: Realm): void {

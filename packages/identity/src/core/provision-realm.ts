@@ -21,13 +21,25 @@ export async function provisionRealm(
   await provisionClients(tx, realm, config, otherAudiences);
 }
 
+const OF_PEOPLE = [
+  'identity.sessions',
+  'identity.refresh_tokens',
+  'identity.authorization_codes',
+  'identity.device_codes',
+];
+
 async function provisionUsers(tx: Tx<IdentityTables>, realm: string, { users }: RealmConfig): Promise<void> {
-  await tx
+  const removed = await tx
     .deleteFrom('identity.users')
     .where('realm', '=', realm)
     .where('configured', '=', true)
     .where(sql<boolean>`not subject = any(${users.map(({ subject }) => subject)})`)
+    .returning('subject')
     .execute();
+  // Nothing of them is left but the audit, for its time.
+  for (const table of OF_PEOPLE)
+    await sql`delete from ${sql.table(table)} where realm = ${realm}
+      and subject = any(${removed.map(({ subject }) => subject)}::text[])`.execute(tx);
   if (users.length === 0) return;
   const hashes = await passwordHashes(users);
   await tx

@@ -8,10 +8,21 @@ const IDLE_MILLISECONDS = 30 * 60_000;
 const ABSOLUTE_MILLISECONDS = 12 * 3600_000;
 
 export interface Session {
+  /** Shown to its owner; opens nothing. */
+  readonly id: string;
   readonly user: User;
   readonly authTime: Date;
   readonly idHash: Buffer;
   readonly wrongCodes: number;
+}
+
+const LONGEST_NAME = 200;
+
+/** By which its owner knows a session again. */
+export interface SeenBrowser {
+  /** As it calls itself. */
+  readonly browser: string | undefined;
+  readonly address: string;
 }
 
 /** Begins a session and gives the value of its cookie; the database keeps only the hash. */
@@ -19,6 +30,7 @@ export async function beginSession(
   sql: Sql<IdentityTables>,
   realm: string,
   subject: string,
+  seen: SeenBrowser,
 ): Promise<string> {
   const id = newSecret();
   await sql
@@ -27,6 +39,8 @@ export async function beginSession(
       id_hash: hashSecret(id),
       realm,
       subject,
+      browser: seen.browser?.slice(0, LONGEST_NAME) ?? null,
+      address: seen.address,
       expires_at: new Date(Date.now() + ABSOLUTE_MILLISECONDS),
     })
     .execute();
@@ -47,11 +61,11 @@ export async function findSession(
     .where('realm', '=', realm)
     .where('expires_at', '>', new Date())
     .where('last_seen', '>', new Date(Date.now() - IDLE_MILLISECONDS))
-    .returning(['id_hash', 'subject', 'auth_time', 'wrong_codes'])
+    .returning(['id', 'id_hash', 'subject', 'auth_time', 'wrong_codes'])
     .executeTakeFirst();
   const user = row && (await findUser(sql, realm, { subject: row.subject }));
   if (row === undefined || user === undefined) return undefined;
-  return { user, authTime: row.auth_time, idHash: row.id_hash, wrongCodes: row.wrong_codes };
+  return { id: row.id, user, authTime: row.auth_time, idHash: row.id_hash, wrongCodes: row.wrong_codes };
 }
 
 export async function endSession(sql: Sql<IdentityTables>, cookie: string | undefined): Promise<void> {

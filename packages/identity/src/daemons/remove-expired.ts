@@ -4,6 +4,7 @@ import { startLoop } from '@weft/kernel/work';
 import { sql } from 'kysely';
 import type { IdentityConfig } from '../config.ts';
 import { removeTombstones } from '../core/linking/remove-tombstones.ts';
+import { removeOldAudit } from '../core/remove-old-audit.ts';
 
 const BATCH = 5000;
 
@@ -24,13 +25,14 @@ const EXPIRING = [
 /** Deletes expired rows, a bounded batch at a time. */
 export const removeExpired: DaemonDefinition<IdentityConfig> = {
   name: 'remove-expired',
-  start: ({ database, wakeUps, log }) =>
+  start: ({ config, database, wakeUps, log }) =>
     startLoop(
       { database, wakeUps, log, name: 'identity.remove-expired', everySeconds: 600, leaderOnly: true },
       async () => {
         const removed = await Promise.all([
           ...EXPIRING.map((table) => removeBatch(database, table)),
           removeTombstones(database, BATCH),
+          removeOldAudit(database, config.audit_days, BATCH),
         ]);
         return removed.some((rows) => rows === BATCH) ? 'more' : 'idle';
       },

@@ -137,6 +137,9 @@ interface AuditTable {
 
 interface SessionTable {
   id_hash: Buffer;
+  id: Generated<string>;
+  browser: string | null;
+  address: string | null;
   realm: string;
   subject: string;
   auth_time: Generated<Date>;
