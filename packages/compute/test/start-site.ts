@@ -1,7 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdtempSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,7 +10,7 @@ import { createSecretBox } from '@weft/kernel/config';
 import { registerEventRoutes } from '@weft/kernel/events';
 import { createGuardedFetch, createListener, type GuardedFetch } from '@weft/kernel/http';
 import { ensureAuthority } from '@weft/kernel/pki';
-import { createTestContext, createTestIssuer, startTestDatabase } from '@weft/kernel/testing';
+import { createTestContext, createTestIssuer, reservePorts, startTestDatabase } from '@weft/kernel/testing';
 import type { FastifyInstance } from 'fastify';
 import { type ComputeClient, createComputeClient, type PodManifest, type PodStatus } from '../src/client.ts';
 import { configSchema } from '../src/config.ts';
@@ -43,7 +42,7 @@ export async function startSite(options: StartSiteOptions = {}) {
     commonName: '127.0.0.1',
     hosts: ['127.0.0.1'],
   });
-  const port = await freePort();
+  const port = await reservePorts(1);
   const url = `https://127.0.0.1:${port}`;
   const fetch = createGuardedFetch({ allowOrigins: [url], certificateAuthorities: [authority.certificate] });
   const config = configSchema.parse({
@@ -154,10 +153,12 @@ export async function until(
   wanted: (status: PodStatus) => boolean,
 ): Promise<PodStatus> {
   let last: PodStatus | undefined;
-  for (let tries = 0; tries < 400; tries++) {
+  // Far beyond what a busy machine needs.
+  const deadline = performance.now() + 90_000;
+  while (performance.now() < deadline) {
     [last] = await client.status([pod]);
     if (last !== undefined && wanted(last)) return last;
-    await sleep(50);
+    await sleep(20);
   }
   throw new Error(`not reached: ${JSON.stringify(last)}`);
 }
@@ -166,15 +167,4 @@ export const isOver = ({ phase }: PodStatus) => phase === 'Succeeded' || phase =
 
 export async function textOf(stream: ReadableStream<Uint8Array>): Promise<string> {
   return new Response(stream).text();
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() =>
-        typeof address === 'object' && address ? resolve(address.port) : reject(new Error('no port')),
-      );
-    });
-  });
 }

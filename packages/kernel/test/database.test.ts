@@ -198,14 +198,14 @@ describe('wake-ups', () => {
     await sql`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'weft wake-ups' and datname = current_database()`.execute(
       database.sql,
     );
-    await expect.poll(() => there, { timeout: 5_000 }).toBe(2);
+    await expect.poll(() => there).toBe(2);
     await expect
       .poll(
         () => {
           db.wakeUps.wakeNow('again');
           return there;
         },
-        { timeout: 5_000, interval: 50 },
+        { interval: 50 },
       )
       .toBeGreaterThan(2);
   });

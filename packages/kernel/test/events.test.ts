@@ -13,6 +13,7 @@ import {
   registerEventRoutes,
 } from '../src/events/index.ts';
 import { pruneOutbox, readOutbox, settledThrough } from '../src/events/read-outbox.ts';
+import { reservePorts } from '../src/testing/reserve-ports.ts';
 import { startTestDatabase, type TestDatabase } from '../src/testing/test-database.ts';
 
 let db: TestDatabase;
@@ -59,7 +60,7 @@ function principal(): Principal {
 }
 
 async function serve(
-  options: { expiresAt?: Date; hide?: string } = {},
+  options: { expiresAt?: Date; hide?: string; port?: number } = {},
 ): Promise<{ app: FastifyInstance; url: string }> {
   const app = Fastify();
   registerEventRoutes(app, {
@@ -77,7 +78,7 @@ async function serve(
   app.setErrorHandler((error, _request, reply) =>
     reply.code(error instanceof WeftError ? error.status : 500).send(),
   );
-  const url = await app.listen({ host: '127.0.0.1', port: 0 });
+  const url = await app.listen({ host: '127.0.0.1', port: options.port ?? 0 });
   ends.push(async () => await app.close());
   return { app, url };
 }
@@ -187,7 +188,7 @@ describe('the outbox', () => {
       }
     });
     await Promise.all(writers);
-    await expect.poll(() => stream.subjects().length, { timeout: 5_000 }).toBe(200);
+    await expect.poll(() => stream.subjects().length).toBe(200);
     for (const name of ['a', 'b']) {
       const values = stream.frames
         .filter(({ event }) => event === 'rule.updated')
@@ -254,7 +255,7 @@ describe('GET /.weft/events', () => {
   test('the stream says bye when the token ends and when the server stops', async () => {
     const short = await serve({ expiresAt: new Date(Date.now() + 300) });
     const first = await listen(short.url);
-    await expect.poll(() => first.frames.at(-1)?.data, { timeout: 2_000 }).toBe('{"reason":"token_expired"}');
+    await expect.poll(() => first.frames.at(-1)?.data).toBe('{"reason":"token_expired"}');
     await expect.poll(first.ended).toBe(true);
 
     const { app, url } = await serve();
@@ -287,7 +288,7 @@ describe('GET /.weft/events', () => {
       rest = (rest + chunk.toString('latin1')).slice(-200);
     });
     socket.resume();
-    await expect.poll(() => closed, { timeout: 10_000 }).toBe(true);
+    await expect.poll(() => closed).toBe(true);
     expect(rest).toContain('slow_consumer');
   });
 });
@@ -333,13 +334,14 @@ describe('followEvents', () => {
 
   test('handles each event once, also when the handler fails and when the server goes away for a while', async () => {
     await startAtEnd('once');
-    const first = await serve();
+    const port = await reservePorts(1);
+    const first = await serve({ port });
     let failures = 2;
     follow(first.url, 'once', () => {
       if (failures-- > 0) throw new Error('not now');
     });
     await emitNow('a', 'b');
-    await expect.poll(seen, { timeout: 10_000 }).toEqual(['a', 'b']);
+    await expect.poll(seen).toEqual(['a', 'b']);
     await first.app.close();
     await emitNow('c');
     const again = Fastify();
@@ -350,9 +352,9 @@ describe('followEvents', () => {
       visible: () => true,
       authenticate: async () => principal(),
     });
-    await again.listen({ host: '127.0.0.1', port: Number(new URL(first.url).port) });
+    await again.listen({ host: '127.0.0.1', port });
     ends.push(async () => await again.close());
-    await expect.poll(seen, { timeout: 10_000 }).toEqual(['a', 'b', 'c']);
+    await expect.poll(seen).toEqual(['a', 'b', 'c']);
   });
 
   test('a new follower continues where the last one stopped', async () => {

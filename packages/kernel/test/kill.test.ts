@@ -20,8 +20,8 @@ afterEach(async () => {
   await sql`truncate effect, kernel.work`.execute(db.database.sql);
 });
 
-function run(program: string): TestProcess {
-  const started = startProgram(OPEN_DATABASE + program, targetEnvironment(db.target));
+function run(program: string, environment: Record<string, string> = {}): TestProcess {
+  const started = startProgram(OPEN_DATABASE + program, { ...targetEnvironment(db.target), ...environment });
   ends.push(started.kill);
   return started;
 }
@@ -35,33 +35,38 @@ async function count(): Promise<{ effects: number; distinct: number; waiting: nu
 
 const queue = defineQueue({ name: 'test.kill', payload: z.strictObject({ n: z.number() }) });
 
+/** After so many jobs each further one gets stuck in its transaction: the worker is killed there for certain. */
 const WORKER = `
   import { z } from 'zod';
   import { defineQueue, startWorker } from kernel('work/index.ts');
+  let left = Number(process.env.JOBS ?? Infinity);
   const queue = defineQueue({ name: 'test.kill', payload: z.strictObject({ n: z.number() }) });
   startWorker(queue, { database, wakeUps, log, concurrency: 10, leaseSeconds: 1, pollSeconds: 0.3 }, async (job) => {
     await database.transaction(async (tx) => {
       await sql\`insert into effect (n) values (\${job.payload.n})\`.execute(tx);
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      left -= 1;
+      if (left < -5) await job.complete(tx);
+      if (left < 0) {
+        console.log('in the middle');
+        await new Promise(() => undefined);
+      }
       await job.complete(tx);
     });
   });
-  console.log('working');
 `;
 
 test('a worker killed in the middle of its jobs: they run elsewhere, and no effect happens twice', async () => {
   const jobs = Array.from({ length: 600 }, (_, n) => ({ payload: { n } }));
   await db.database.transaction(async (tx) => await enqueue(tx, db.wakeUps, queue, jobs));
   for (let round = 0; round < 4; round++) {
-    const worker = run(WORKER);
-    await worker.said('working');
-    await new Promise((resolve) => setTimeout(resolve, 40));
+    const worker = run(WORKER, { JOBS: String(30 * round) });
+    await worker.said('in the middle');
     await worker.kill();
   }
   expect((await count()).waiting).toBeGreaterThan(0);
   run(WORKER);
   run(WORKER);
-  await expect.poll(async () => (await count()).waiting, { timeout: 15_000 }).toBe(0);
+  await expect.poll(async () => (await count()).waiting).toBe(0);
   expect(await count()).toMatchObject({ effects: 600, distinct: 600 });
 });
 
@@ -133,7 +138,7 @@ test('a follower killed at random moments: every event has its effect exactly on
   emitting = false;
   await emitter;
   follow();
-  await expect.poll(async () => (await count()).effects, { timeout: 15_000 }).toBe(emitted);
+  await expect.poll(async () => (await count()).effects).toBe(emitted);
   const { rows } = await sql<{ n: number }>`select n from effect order by position`.execute(db.database.sql);
   expect(rows.map((row) => row.n)).toEqual(Array.from({ length: emitted }, (_, n) => n));
 });

@@ -21,6 +21,7 @@ import type { Secret } from '../src/config/index.ts';
 import { type Authority, ensureAuthority } from '../src/pki/index.ts';
 import {
   createTestIssuer,
+  reservePorts,
   startTestDatabase,
   type TestDatabase,
   type TestIssuer,
@@ -81,10 +82,7 @@ async function start(
   changes: Record<string, unknown>,
   requestClientCertificate = false,
 ): Promise<{ port: number }> {
-  const reserved = createServer().listen(0, '127.0.0.1');
-  await once(reserved, 'listening');
-  const port = portOf(reserved);
-  reserved.close();
+  const port = await reservePorts(1);
   const file = (name: string, content: string | Buffer) => {
     const target = path.join(folder, name);
     writeFileSync(target, content, { mode: 0o600 });

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import type { IncomingHttpHeaders } from 'node:http';
 import { Agent, createServer, request as httpsRequest, type Server } from 'node:https';
-import { type AddressInfo, createServer as createTcpServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -16,6 +16,7 @@ import {
 import { type Authority, ensureAuthority } from '@weft/kernel/pki';
 import {
   createTestIssuer,
+  reservePorts,
   startTestDatabase,
   type TestDatabase,
   type TestIssuer,
@@ -105,7 +106,8 @@ export async function startTestSite(parent = tmpdir()): Promise<TestSite> {
   const running: RunningComponents[] = [];
   const children = new Set<ChildProcess>();
   // Known from the start, so that each door may reach those that start after it.
-  const ports = await Promise.all([freePort(), freePort(), freePort(), freePort()]);
+  const firstPort = await reservePorts(4);
+  const ports = [0, 1, 2, 3].map((offset) => firstPort + offset);
   const origins = ports.map((port) => `https://127.0.0.1:${port}`);
 
   async function startServer(listener: Parameters<typeof createServer>[1]): Promise<string> {
@@ -175,7 +177,7 @@ export async function startTestSite(parent = tmpdir()): Promise<TestSite> {
   }
 
   const reserve: TestSite['reserve'] = async () => {
-    const port = await freePort();
+    const port = await reservePorts(1);
     const url = `https://127.0.0.1:${port}`;
     origins.push(url);
     return { port, url };
@@ -278,15 +280,6 @@ export async function send(agent: Agent, method: string, url: string, call: Call
   for await (const chunk of response) chunks.push(chunk);
   const whole = Buffer.concat(chunks);
   return { status: response.statusCode, headers: response.headers, body: whole, text: whole.toString() };
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** What unfinished uploads have left in an area: nothing, when all is well. */

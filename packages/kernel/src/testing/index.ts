@@ -1,3 +1,4 @@
+export * from './reserve-ports.ts';
 export * from './test-context.ts';
 export * from './test-database.ts';
 export * from './test-issuer.ts';
