@@ -1,7 +1,6 @@
 import Fastify, { type FastifyInstance } from 'fastify';
 import { sql } from 'kysely';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { Principal } from '../src/auth/index.ts';
 import type { Daemon } from '../src/component/component.ts';
 import { WeftError } from '../src/errors/index.ts';
 import {
@@ -15,6 +14,7 @@ import {
 import { pruneOutbox, readOutbox, settledThrough } from '../src/events/read-outbox.ts';
 import { reservePorts } from '../src/testing/reserve-ports.ts';
 import { startTestDatabase, type TestDatabase } from '../src/testing/test-database.ts';
+import { testPrincipal } from '../src/testing/test-principal.ts';
 
 let db: TestDatabase;
 beforeAll(async () => {
@@ -40,25 +40,6 @@ async function emitNow(...subjects: string[]): Promise<void> {
   });
 }
 
-function principal(): Principal {
-  return {
-    kind: 'user',
-    issuer: 'https://issuer',
-    subject: 'alice',
-    clientId: undefined,
-    scopes: new Set(),
-    pathScopes: [],
-    groups: [],
-    entitlements: [],
-    assurance: new Set(),
-    audience: [],
-    expiresAt: new Date(Date.now() + 3_600_000),
-    jti: undefined,
-    actors: [],
-    profile: {},
-  };
-}
-
 async function serve(
   options: { expiresAt?: Date; hide?: string; port?: number } = {},
 ): Promise<{ app: FastifyInstance; url: string }> {
@@ -72,7 +53,7 @@ async function serve(
       if (request.headers.authorization !== 'Bearer good') {
         throw new WeftError('unauthenticated', 'invalid_token', 'no token');
       }
-      return { ...principal(), ...(options.expiresAt ? { expiresAt: options.expiresAt } : {}) };
+      return testPrincipal(options.expiresAt ? { expiresAt: options.expiresAt } : {});
     },
   });
   app.setErrorHandler((error, _request, reply) =>
@@ -350,7 +331,7 @@ describe('followEvents', () => {
       wakeUps: db.wakeUps,
       component: 'datalake',
       visible: () => true,
-      authenticate: async () => principal(),
+      authenticate: async () => testPrincipal(),
     });
     await again.listen({ host: '127.0.0.1', port });
     ends.push(async () => await again.close());

@@ -14,6 +14,7 @@ import {
 import { describeError } from '../src/errors/index.ts';
 import { emit, registerEventRoutes } from '../src/events/index.ts';
 import { createLogger } from '../src/telemetry/index.ts';
+import { testPrincipal } from '../src/testing/test-principal.ts';
 import { startTestServer } from '../src/testing/test-server.ts';
 import { OPEN_DATABASE, startProgram, targetEnvironment } from './process.ts';
 
@@ -58,22 +59,7 @@ async function serveEvents(
     wakeUps,
     component,
     visible: () => true,
-    authenticate: async () => ({
-      kind: 'service',
-      issuer: 'https://issuer',
-      subject: 'follower',
-      clientId: 'follower',
-      scopes: new Set(),
-      pathScopes: [],
-      groups: [],
-      entitlements: [],
-      assurance: new Set(),
-      audience: [],
-      expiresAt: new Date(Date.now() + 3_600_000),
-      jti: undefined,
-      actors: [],
-      profile: {},
-    }),
+    authenticate: async () => testPrincipal({ kind: 'service', subject: 'follower' }),
   });
   ends.push(async () => await app.close());
   return await app.listen({ host: '127.0.0.1', port: 0 });

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { emit, registerEventRoutes } from '../src/events/index.ts';
 import { startTestDatabase, type TestDatabase } from '../src/testing/test-database.ts';
+import { testPrincipal } from '../src/testing/test-principal.ts';
 import { defineQueue, enqueue } from '../src/work/index.ts';
 import { OPEN_DATABASE, startProgram, type TestProcess, targetEnvironment } from './process.ts';
 
@@ -88,22 +89,7 @@ test('a follower killed at random moments: every event has its effect exactly on
     wakeUps: db.wakeUps,
     component: 'transfer',
     visible: () => true,
-    authenticate: async () => ({
-      kind: 'service',
-      issuer: 'https://issuer',
-      subject: 'datalake',
-      clientId: 'datalake',
-      scopes: new Set(),
-      pathScopes: [],
-      groups: [],
-      entitlements: [],
-      assurance: new Set(),
-      audience: [],
-      expiresAt: new Date(Date.now() + 3_600_000),
-      jti: undefined,
-      actors: [],
-      profile: {},
-    }),
+    authenticate: async () => testPrincipal({ kind: 'service', subject: 'datalake' }),
   });
   const url = await app.listen({ host: '127.0.0.1', port: 0 });
   ends.push(async () => await app.close());

@@ -1,25 +1,10 @@
-import type { Principal } from '@weft/kernel/auth';
 import type { ComponentName } from '@weft/kernel/component';
 import type { Database, WakeUps } from '@weft/kernel/database';
 import { registerEventRoutes } from '@weft/kernel/events';
+import { testPrincipal } from '@weft/kernel/testing';
 import type { FastifyInstance } from 'fastify';
 
-const ANYBODY: Principal = {
-  kind: 'service',
-  issuer: 'https://issuer.test',
-  subject: 'orchestrator',
-  clientId: 'orchestrator',
-  scopes: new Set(),
-  pathScopes: [],
-  groups: [],
-  entitlements: [],
-  assurance: new Set(),
-  audience: [],
-  expiresAt: new Date(Date.now() + 3_600_000),
-  jti: undefined,
-  actors: [],
-  profile: {},
-};
+const ANYBODY = testPrincipal({ kind: 'service', subject: 'orchestrator', clientId: 'orchestrator' });
 
 /** The database whose outbox a fake tells about. */
 export interface EventSource {

@@ -1,5 +1,6 @@
 import type { Principal } from '@weft/kernel/auth';
 import type { CloudEvent } from '@weft/kernel/events';
+import { testPrincipal } from '@weft/kernel/testing';
 import { expect, test } from 'vitest';
 import { callerOf } from './caller.ts';
 import { eventVisibility } from './event-visibility.ts';
@@ -7,24 +8,8 @@ import { eventVisibility } from './event-visibility.ts';
 const mapping = { vo_of_issuer: {} };
 const visible = eventVisibility(mapping);
 
-function principal(subject: string, scope: string, group: string): Principal {
-  return {
-    kind: 'user',
-    issuer: 'https://issuer.test',
-    subject,
-    clientId: undefined,
-    scopes: new Set(scope.split(' ')),
-    pathScopes: [],
-    groups: [group],
-    entitlements: [],
-    assurance: new Set(),
-    audience: [],
-    expiresAt: new Date(Date.now() + 3_600_000),
-    jti: undefined,
-    actors: [],
-    profile: {},
-  };
-}
+const principal = (subject: string, scope: string, group: string) =>
+  testPrincipal({ subject, scopes: new Set(scope.split(' ')), groups: [group] });
 
 function eventOf(owner: Principal): CloudEvent {
   const { vo, delegationId } = callerOf(owner, mapping);

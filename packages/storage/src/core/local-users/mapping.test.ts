@@ -1,30 +1,13 @@
 import type { Principal } from '@weft/kernel/auth';
 import { createLogger } from '@weft/kernel/telemetry';
+import { testPrincipal } from '@weft/kernel/testing';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { claimMethod, createMapping, groupMethod, type MappingMethod, parseMappingFile } from './mapping.ts';
 
 const ISSUER = 'https://issuer.example';
 const log = createLogger({ name: 'test', level: 'silent' });
 
-function principal(claims: Partial<Principal> = {}): Principal {
-  return {
-    kind: 'user',
-    issuer: ISSUER,
-    subject: 'alice',
-    clientId: undefined,
-    scopes: new Set(),
-    pathScopes: [],
-    groups: [],
-    entitlements: [],
-    assurance: new Set(),
-    audience: [],
-    expiresAt: new Date(),
-    jti: undefined,
-    actors: [],
-    profile: {},
-    ...claims,
-  };
-}
+const principal = (claims: Partial<Principal> = {}) => testPrincipal({ issuer: ISSUER, ...claims });
 
 const answering = (name: string, answer: () => string | undefined): MappingMethod => ({
   name,
