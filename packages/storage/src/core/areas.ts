@@ -1,6 +1,7 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, realpath } from 'node:fs/promises';
 import { WeftError } from '@weft/kernel/errors';
 import type { AreaConfig } from '../config.ts';
+import { loadCachedLookup } from './files/cached-lookup.ts';
 import { openLocalFiles } from './files/local-files.ts';
 import type { AreaFiles } from './files/types.ts';
 import type { Account } from './local-users/accounts.ts';
@@ -49,6 +50,7 @@ export async function openAreas(configs: readonly AreaConfig[]): Promise<Areas> 
       root: config.root,
       durability: config.durability,
       umask: config.umask,
+      lookUpCached: await loadCachedLookup(await realpath(config.root)),
     });
     await files.sweep();
     all.push({ name: config.name, base: baseOf(config), readOnly: config.read_only, config, files });

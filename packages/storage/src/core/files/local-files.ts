@@ -4,6 +4,7 @@ import { WeftError } from '@weft/kernel/errors';
 import { diskPath } from '../raw-names.ts';
 import { plainPath, type Segments } from '../segments.ts';
 import { createSharedAnswer } from '../shared-answer.ts';
+import type { LookUpCached } from './cached-lookup.ts';
 import { closeDescriptor, openDescriptor, readAt, statDescriptor } from './descriptors.ts';
 import { createDirectoryWalk, type DirectoryWalk, syncDirectory } from './directory-walk.ts';
 import { toFacts } from './facts.ts';
@@ -28,6 +29,8 @@ export interface LocalFilesOptions {
   /** Carry out short calls in this very thread: for a process of one user. */
   inline?: boolean;
 }
+  /** Asked before a thread is. */
+  lookUpCached?: LookUpCached | undefined;
 
 /** O_NONBLOCK, so that opening a pipe without a writer cannot hang a thread. */
 const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
@@ -70,7 +73,12 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
     );
   }
 
-  const lookup = (path: Segments) => looking.call({ call: 'lookup', path });
+  const { lookUpCached } = options;
+
+  async function lookup(path: Segments): Promise<FileFacts | undefined> {
+    const cached = lookUpCached?.(path);
+    return cached ? cached.facts : looking.call({ call: 'lookup', path });
+  }
 
   async function stat(path: Segments): Promise<FileFacts> {
     return present(await lookup(path));

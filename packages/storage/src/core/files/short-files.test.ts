@@ -11,6 +11,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadCachedLookup } from './cached-lookup.ts';
 import { openLocalFiles } from './local-files.ts';
 import { unpackEntries } from './packed-entries.ts';
 import { STAGING_FOLDER } from './staging.ts';
@@ -19,15 +20,17 @@ import type { AreaFiles } from './types.ts';
 const content = (text: string) => new TextEncoder().encode(text);
 
 describe.each([
-  { name: 'in threads', inline: false },
-  { name: 'inline', inline: true },
-])('short calls $name', ({ inline }) => {
+  { name: 'in threads', inline: false, cached: false },
+  { name: 'in threads, after the kernel was asked what it remembers', inline: false, cached: true },
+  { name: 'inline', inline: true, cached: false },
+])('short calls $name', ({ inline, cached }) => {
   let root: string;
   let files: AreaFiles;
 
   beforeAll(async () => {
     root = mkdtempSync(join(tmpdir(), 'weft-short-'));
-    files = await openLocalFiles({ root, durability: 'data', umask: 0o027, inline });
+    const lookUpCached = cached ? await loadCachedLookup(root) : undefined;
+    files = await openLocalFiles({ root, durability: 'data', umask: 0o027, inline, lookUpCached });
   });
   afterAll(async () => {
     await files.close();
@@ -118,4 +121,19 @@ describe.each([
     }
     expect(seen.toSorted()).toEqual(names.toSorted());
   });
+});
+
+it('what lies in the memory of the kernel is told at once, without following a link', async ({ skip }) => {
+  const root = mkdtempSync(join(tmpdir(), 'weft-cached-'));
+  const lookUp = await loadCachedLookup(root);
+  if (!lookUp) skip();
+  mkdirSync(join(root, 'folder'));
+  writeFileSync(join(root, 'folder', 'file'), 'text');
+  symlinkSync(join(root, 'folder'), join(root, 'way'));
+  expect(lookUp?.(['folder', 'file'])?.facts).toMatchObject({ kind: 'file', size: 4 });
+  expect(lookUp?.([])?.facts?.kind).toBe('collection');
+  expect(lookUp?.(['way', 'file'])).toBeUndefined();
+  expect(() => lookUp?.(['way'])).toThrow('Symbolic links');
+  expect(lookUp?.([STAGING_FOLDER])).toBeUndefined();
+  rmSync(root, { recursive: true });
 });
