@@ -112,7 +112,7 @@ function listeners(context: ComponentContext<IdentityConfig>): ListenerDefinitio
         registerAliseAdministration(app, options);
         registerAliseApiKeys(app, options, { providers, developmentProfile: config.development_profile });
         registerMyLinks(app, options);
-        registerLinking(app, { database, wakeUps, providers, config: alise });
+        registerLinking(app, { database, wakeUps, providers, config: alise, attempts });
       },
     },
   ];

@@ -193,6 +193,51 @@ describe('at the issuer, one row each for', () => {
     });
   });
 
+  it('what a person lets an application have by /authorize, or not', async () => {
+    const browser = createTestBrowser(provider.fetch);
+    await browser.signIn('/device', 'alice', 'correct horse battery');
+    const parameters = new URLSearchParams({
+      ...{ response_type: 'code', client_id: 'portal', redirect_uri: 'https://portal.test/callback' },
+      ...{ scope: 'openid', code_challenge: 'x'.repeat(43), code_challenge_method: 'S256' },
+      ...{ prompt: 'consent' },
+    });
+    await forget();
+    for (const [choice, decision] of [
+      ['allow', 'granted'],
+      ['deny', 'refused'],
+    ] as const) {
+      await browser.get(`/authorize?${parameters}`);
+      await browser.submit({ decision: choice });
+      expect(await onlyRow()).toMatchObject({
+        actor: 'alice',
+        action: 'authorize',
+        object: 'portal',
+        decision,
+      });
+      await forget();
+    }
+  });
+
+  it('a session that a person ends elsewhere, and an application that she disconnects', async () => {
+    const { body } = await provider.token({
+      ...{ grant_type: 'password', client_id: 'cli', username: 'alice', password: 'correct horse battery' },
+      scope: 'openid offline_access',
+    });
+    expect(body.refresh_token).toBeDefined();
+    const browser = createTestBrowser(provider.fetch);
+    await browser.signIn('/account', 'alice', 'correct horse battery');
+    await forget();
+    await browser.submitTo('/account/disconnect', {});
+    expect(await onlyRow()).toMatchObject({
+      actor: 'alice',
+      action: 'application.disconnect',
+      object: 'cli',
+    });
+    await forget();
+    await browser.submitTo('/account/sign-out', { session: 'all' });
+    expect(await onlyRow()).toMatchObject({ actor: 'alice', action: 'session.end', object: 'all' });
+  });
+
   it('a client that registers, changes and removes itself, or may not', async () => {
     const metadata = { redirect_uris: ['http://localhost:4242'] };
     const { body } = await call('POST', `${ISSUER}/register`, 'none', metadata);

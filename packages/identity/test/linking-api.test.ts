@@ -102,6 +102,13 @@ async function ask(path: string, credential?: string, method = 'GET', body?: unk
   return { status: response.status, body: text === '' ? undefined : JSON.parse(text) };
 }
 
+async function lastAudit() {
+  const { rows } = await sql`select * from identity.audit order by seq desc limit 1`.execute(
+    running.context.database.sql,
+  );
+  return rows[0];
+}
+
 /** A token of the site's own provider. */
 async function siteToken(username: string, audience = ALISE): Promise<string> {
   const response = await running.fetch(`${SITE_ISSUER}/token`, {
@@ -139,14 +146,25 @@ describe('one’s own links', () => {
 
     const community = await running.userToken('alice', 'openid', ALISE);
     expect((await ask(`/api/v2/me/links/${other.id}`, community, 'DELETE')).status).toBe(403);
+    expect(await lastAudit()).toMatchObject({ action: 'link.unlink', decision: 'refused', actor: ALICE });
     expect((await ask(`/api/v2/me/links/${internal.id}`, site, 'DELETE')).status).toBe(403);
     expect((await ask(`/api/v2/me/links/${other.id}`, site, 'DELETE')).status).toBe(204);
     expect((await ask(`/api/v2/me/links/${own.id}`, community, 'DELETE')).status).toBe(204);
+    const { body: data } = await ask('/api/v2/me/data', site);
+    expect(data.accounts).toMatchObject([{ site: 'hpc', username: 'alice01', uid: 1001 }]);
+    expect(data.links.map(({ sub, state }: Record<string, string>) => [sub, state])).toContainEqual([
+      'alice-elsewhere',
+      'unlinked',
+    ]);
+    expect(data.audit.map(({ action }: { action: string }) => action)).toContain('link.unlink');
+    expect(JSON.stringify(data)).not.toContain('bob02');
     // What she has unlinked does not know her any more.
     expect((await ask('/api/v2/me/links', community)).body.links).toEqual([]);
     expect((await ask(`/api/v2/me/links/${own.id}`, site, 'DELETE')).status).toBe(404);
     const { rows } = await sql<{ actor: string }>`
-      select actor from identity.audit where action = 'link.unlink'`.execute(running.context.database.sql);
+      select actor from identity.audit where action = 'link.unlink' and decision = 'granted'`.execute(
+      running.context.database.sql,
+    );
     expect(rows).toEqual([{ actor: 'alice01' }, { actor: 'alice01' }]);
   });
 
@@ -328,7 +346,20 @@ describe('what was unlinked', () => {
       where identity_id in (select id from identity.identities where subject = 'alice-elsewhere')`.execute(
       context.database.sql,
     );
-    expect(await removeTombstones(context.database, 100)).toBe(1);
+    await sql`with account as (
+        insert into identity.local_accounts (site, username, display_name) values ('hpc', 'gone01', 'Once Here') returning id
+      ), person as (
+        insert into identity.identities (issuer_id, subject) select min(id), 'gone' from identity.issuers returning id
+      ) insert into identity.links (site, account_id, identity_id, kind, state, configured, unlinked_at)
+        select 'hpc', account.id, person.id, 'external', 'unlinked', false, now() - interval '31 days' from account, person`.execute(
+      context.database.sql,
+    );
+    expect(await removeTombstones(context.database, 100)).toBe(2);
+    const { rows: accounts } = await sql<{ username: string }>`
+      select username from identity.local_accounts where username in ('gone01', 'alice01')`.execute(
+      context.database.sql,
+    );
+    expect(accounts).toEqual([{ username: 'alice01' }]);
     const { rows } = await sql<{ subject: string }>`
       select subject from identity.identities where subject in ('alice-elsewhere', 'site-2', ${ALICE})
        order by subject`.execute(context.database.sql);

@@ -229,6 +229,80 @@ describe('linking accounts in the browser', () => {
   });
 });
 
+describe('the audit log of the site has one row each for', () => {
+  let after = '0';
+  const told = async () => {
+    const { body } = await operator(`/audit?after=${after}`);
+    after = body.next;
+    return body.entries.map(({ actor, action, decision, reason }: Record<string, string | null>) =>
+      [actor, action, decision, ...(reason === null ? [] : [reason?.split(':')[0]])].join(' '),
+    );
+  };
+  beforeEach(async () => {
+    await told();
+  });
+
+  it('a sign-in, the link of the account that it makes, a link, and its end', async () => {
+    await signInAtSite(browser);
+    expect(await told()).toEqual(['alice01 link.create granted', 'alice01 sign-in granted']);
+    await signInAtSite(newBrowser());
+    expect(await told()).toEqual(['alice01 sign-in granted']);
+    await goToCommunity(browser);
+    expect(await told()).toEqual([]);
+    await browser.submit({ decision: 'link' });
+    expect(await told()).toEqual(['alice01 link.create granted']);
+    const [link] = await linksOf('alice01');
+    await browser.submitTo('/hpc/unlink', { link: link.link_id });
+    expect(await told()).toEqual(['alice01 link.unlink granted']);
+  });
+
+  it('a form that is not ours, an identity of somebody else, and a provider that says no', async () => {
+    await signInAtSite(browser);
+    await goToCommunity(browser);
+    await browser.submit({ decision: 'link' });
+    await told();
+    for (const action of ['link', 'unlink', 'confirm'])
+      await browser.post(`${ALISE}/hpc/${action}`, { csrf: 'planted' });
+    expect(await told()).toEqual([
+      'unknown link.create refused stale-form',
+      'unknown link.unlink refused stale-form',
+      'unknown link.create refused stale-form',
+    ]);
+    const bob = newBrowser();
+    await signInAtSite(bob, 'bob02', 'second');
+    await told();
+    await goToCommunity(bob);
+    await bob.submit({ decision: 'link' });
+    expect(await told()).toEqual(['bob02 link.create refused linked-elsewhere']);
+
+    const outside = createTestBrowser(running.fetch, [ALISE, SITE_ISSUER]);
+    await signInAtSite(outside);
+    await told();
+    const { leaving } = await outside.submitTo('/hpc/link', { provider: 'community' });
+    const answer = new URLSearchParams({ error: 'access_denied', iss: ISSUER });
+    answer.set('state', leaving?.searchParams.get('state') ?? '');
+    await outside.get(`${ALISE}/callback?${answer}`);
+    expect(await told()).toEqual(['alice01 link.create refused provider-refused']);
+  });
+});
+
+describe('what is kept about a person', () => {
+  it('can be taken along by her, and by nobody else', async () => {
+    await signInAtSite(browser);
+    await goToCommunity(browser);
+    await browser.submit({ decision: 'link' });
+    const { text, headers } = await browser.get(`${ALISE}/hpc/data`);
+    expect(headers.get('content-disposition')).toContain('attachment');
+    const data = JSON.parse(text);
+    expect(data.accounts).toMatchObject([{ site: 'hpc', username: 'alice01' }]);
+    expect(data.links.map(({ sub }: { sub: string }) => sub)).toEqual(['site-1', ALICE]);
+    expect(data.sessions).toHaveLength(1);
+    expect(data.audit.map(({ action }: { action: string }) => action)).toContain('sign-in');
+    for (const secret of browser.cookies.values()) expect(text).not.toContain(secret);
+    expect((await newBrowser().get(`${ALISE}/hpc/data`)).text).not.toContain('alice01');
+  });
+});
+
 describe('a site with rules of its own', () => {
   it('refuses whom the provider does not vouch for, and more links than it allows', async () => {
     await browser.get(`${ALISE}/strict`);

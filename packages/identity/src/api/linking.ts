@@ -3,9 +3,12 @@ import { WeftError } from '@weft/kernel/errors';
 import type { ErrorPrinter } from '@weft/kernel/http';
 import { toHttpFailure } from '@weft/kernel/http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { AliseConfig, SiteConfig } from '../config.ts';
+import type { AliseConfig, ProviderConfig, SiteConfig } from '../config.ts';
+import type { AttemptLimit, Attempts } from '../core/attempts.ts';
+import { requireNoWait } from '../core/caller-limits.ts';
 import { findLinksOfAccount } from '../core/find-links.ts';
 import { newSecret } from '../core/hashes.ts';
+import { auditRefusal } from '../core/linking/audit-refusal.ts';
 import { accountOf, changeLink, linkIdentity } from '../core/linking/link-identity.ts';
 import {
   beginLinkingSession,
@@ -14,13 +17,15 @@ import {
   findLinkingSession,
   type LinkingSession,
 } from '../core/linking/linking-sessions.ts';
-import type { ProviderKind, SiteProviders } from '../core/linking/site-providers.ts';
+import { exportAccounts } from '../core/linking/own-data.ts';
+import type { PersonSeen, ProviderKind, SiteProviders } from '../core/linking/site-providers.ts';
 import {
   awaitConfirmation,
   beginTransaction,
   findConfirmation,
   takeTransaction,
 } from '../core/linking/transactions.ts';
+import { networkOf } from '../core/network-of.ts';
 import type { IdentityTables } from '../db/schema.ts';
 import { formTokenOf, readCookies, requireFormToken, setCookie } from './cookies.ts';
 import { formOf, originOf } from './oauth-dialect.ts';
@@ -49,7 +54,11 @@ export interface LinkingOptions {
   wakeUps: WakeUps;
   providers: SiteProviders;
   config: AliseConfig;
+  attempts: Attempts;
 }
+
+/** Of a network; then nothing for five minutes. */
+const STRANGE_FORMS: AttemptLimit = { name: 'linking-form', allowed: 100, windowSeconds: 5 * 60 };
 
 /**
  * The pages on which people link their accounts (brief alise-aai 3.6): sign in at the site, sign in elsewhere, confirm.
@@ -57,7 +66,7 @@ export interface LinkingOptions {
  */
 export function registerLinking(
   app: FastifyInstance,
-  { database, wakeUps, providers, config }: LinkingOptions,
+  { database, wakeUps, providers, config, attempts }: LinkingOptions,
 ): void {
   const sql = database.withTables<IdentityTables>();
 
@@ -80,12 +89,25 @@ export function registerLinking(
     };
   }
 
-  /** A form of ours, from somebody who has signed in at the site. */
+  /** A form of ours, from somebody who may have signed in at the site. */
   async function submitted(request: FastifyRequest, reply: FastifyReply, site: SiteConfig) {
     const form = formOf(request);
-    requireFormToken(readCookies(request.headers.cookie).get(BROWSER), form);
+    const network = networkOf(request.ip);
+    requireNoWait(attempts.waitSeconds(STRANGE_FORMS, network));
+    try {
+      requireFormToken(readCookies(request.headers.cookie).get(BROWSER), form);
+    } catch (error) {
+      await attempts.count([STRANGE_FORMS, network]);
+      throw error;
+    }
     return { form, ...(await visit(request, reply, site)) };
   }
+
+  /** The same for a change, which the audit log of the site tells when it is refused. */
+  const submittedFor = (action: string, request: FastifyRequest, reply: FastifyReply, site: SiteConfig) =>
+    auditRefusal(sql, { site: site.name, action, object: '-', origin: originOf(request) }, () =>
+      submitted(request, reply, site),
+    );
 
   async function leave(
     reply: FastifyReply,
@@ -154,7 +176,7 @@ export function registerLinking(
 
   app.post('/:site/link', async (request: AtSite, reply) => {
     const site = siteOf(request);
-    const { form, browser, csrf, session } = await submitted(request, reply, site);
+    const { form, browser, csrf, session } = await submittedFor('link.create', request, reply, site);
     if (session?.fresh !== true) return signInAgain(reply, site, csrf);
     return leave(
       reply,
@@ -179,29 +201,57 @@ export function registerLinking(
       nonce: transaction.nonce,
       verifier: transaction.verifier,
     };
-    const person = await providers.redeem(provider, target, transit, fresh);
-    if (kind === 'external') {
-      const session = await findLinkingSession(sql, cookies.get(SESSION));
+    const session = kind === 'external' ? await findLinkingSession(sql, cookies.get(SESSION)) : undefined;
+    const tried = {
+      site,
+      actor: session?.username,
+      action: kind === 'external' ? 'link.create' : 'sign-in',
+      object: `somebody at ${provider.issuer}`,
+      origin: originOf(request),
+    };
+    const cameBack = await auditRefusal(sql, tried, async () => {
+      const person = await providers.redeem(provider, target, transit, fresh);
+      if (kind === 'internal') return { cookie: await signInAtSite(site, provider, person) };
       if (session === undefined || transaction.session_hash?.equals(session.idHash) !== true)
         throw new WeftError('forbidden', 'stale-sign-in', 'Your session at the site has ended. Begin again.');
-      const ticket = await awaitConfirmation(sql, transaction, person);
-      return reply.header('cache-control', 'no-store').redirect(`/${site}/confirm?ticket=${ticket}`, 303);
-    }
-    const cookie = await database.transaction<string, IdentityTables>(async (tx) => {
-      const { subject, displayName, claims } = person;
-      const seen = { issuer: provider.issuer, subject, displayName, claims };
-      const account = await accountOf(tx, wakeUps, site, seen, person.username, originOf(request));
-      await endLinkingSession(tx, cookies.get(SESSION));
-      return beginLinkingSession(tx, {
-        site,
-        ...account,
-        displayName: person.displayName,
-        authTime: person.authTime,
-      });
+      return { ticket: await awaitConfirmation(sql, transaction, person) };
     });
-    setCookie(reply, SESSION, cookie);
+    if ('ticket' in cameBack)
+      return reply
+        .header('cache-control', 'no-store')
+        .redirect(`/${site}/confirm?ticket=${cameBack.ticket}`, 303);
+    setCookie(reply, SESSION, cameBack.cookie);
     setCookie(reply, BROWSER, newSecret());
     return reply.header('cache-control', 'no-store').redirect(`/${site}`, 303);
+
+    /** Under a new identifier; an older session ends. */
+    function signInAtSite(at: string, by: ProviderConfig, person: PersonSeen): Promise<string> {
+      return database.transaction<string, IdentityTables>(async (tx) => {
+        const { subject, displayName, claims } = person;
+        const seen = { issuer: by.issuer, subject, displayName, claims };
+        const account = await accountOf(tx, wakeUps, at, seen, person.username, originOf(request));
+        await endLinkingSession(tx, cookies.get(SESSION));
+        return beginLinkingSession(tx, {
+          site: at,
+          ...account,
+          displayName: person.displayName,
+          authTime: person.authTime,
+        });
+      });
+    }
+  });
+
+  app.get('/:site/data', async (request: AtSite, reply) => {
+    const site = siteOf(request);
+    const { session } = await visit(request, reply, site);
+    if (session === undefined) return reply.redirect(`/${site.name}`, 303);
+    const data = await exportAccounts(sql, [session.accountId]);
+    return reply
+      .headers({
+        'cache-control': 'private, no-store',
+        'content-disposition': `attachment; filename="${site.name}.json"`,
+      })
+      .send({ exported_at: new Date(), ...data });
   });
 
   app.get('/:site/confirm', async (request: AtSite, reply) => {
@@ -224,29 +274,41 @@ export function registerLinking(
 
   app.post('/:site/confirm', async (request: AtSite, reply) => {
     const site = siteOf(request);
-    const { form, csrf, session } = await submitted(request, reply, site);
+    const { form, csrf, session } = await submittedFor('link.create', request, reply, site);
     if (session?.fresh !== true) return signInAgain(reply, site, csrf);
-    const done = await database.transaction<string, IdentityTables>(async (tx) => {
-      const waiting = await findConfirmation(tx, form.get('ticket') ?? '', session.idHash, true);
-      const provider = waiting && providers.find(site.name, 'external', waiting.provider);
-      if (waiting === undefined || provider === undefined) return 'late';
-      if (form.get('decision') !== 'link') return 'nothing';
-      const seen = {
-        issuer: provider.issuer,
-        subject: waiting.subject,
-        displayName: waiting.display_name ?? undefined,
-        claims: waiting.claims,
-      };
-      const rules = { linkDays: provider.link_days, maximum: site.links_per_account };
-      await linkIdentity(tx, wakeUps, session, seen, rules, originOf(request));
-      return 'linked';
-    });
+    const origin = originOf(request);
+    let identity = '-';
+    const confirm = () =>
+      database.transaction<string, IdentityTables>(async (tx) => {
+        const waiting = await findConfirmation(tx, form.get('ticket') ?? '', session.idHash, true);
+        const provider = waiting && providers.find(site.name, 'external', waiting.provider);
+        if (waiting === undefined || provider === undefined) return 'late';
+        if (form.get('decision') !== 'link') return 'nothing';
+        const seen = {
+          issuer: provider.issuer,
+          subject: waiting.subject,
+          displayName: waiting.display_name ?? undefined,
+          claims: waiting.claims,
+        };
+        identity = `${seen.subject} at ${seen.issuer}`;
+        const rules = { linkDays: provider.link_days, maximum: site.links_per_account };
+        await linkIdentity(tx, wakeUps, session, seen, rules, origin);
+        return 'linked';
+      });
+    const done = await auditRefusal(
+      sql,
+      {
+        ...{ site: site.name, actor: session.username, action: 'link.create' },
+        ...{ object: () => identity, origin },
+      },
+      confirm,
+    );
     return reply.redirect(`/${site.name}?done=${done}`, 303);
   });
 
   app.post('/:site/unlink', async (request: AtSite, reply) => {
     const site = siteOf(request);
-    const { form, csrf, session } = await submitted(request, reply, site);
+    const { form, csrf, session } = await submittedFor('link.unlink', request, reply, site);
     if (session?.fresh !== true) return signInAgain(reply, site, csrf);
     const linkId = form.get('link') ?? '';
     const choice = { site: site.name, accountId: session.accountId, linkId };

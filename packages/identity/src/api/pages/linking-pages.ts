@@ -51,7 +51,8 @@ ${
 <div class="buttons wide">${providers.map((provider) => html`<button name="provider" value="${provider.name}">Link ${titleOf(provider)}</button>`)}</div>
 </form>`
 }
-<form method="post" action="/${site.name}/sign-out" class="apart">${hidden('csrf', csrf)}
+<p class="apart"><a href="/${site.name}/data">Download what is kept about you</a></p>
+<form method="post" action="/${site.name}/sign-out">${hidden('csrf', csrf)}
 <div class="buttons"><button class="quiet">Sign out</button><button class="quiet" name="everywhere" value="yes">Sign out everywhere</button></div></form>`;
 }
 

@@ -2,7 +2,7 @@ import type { Tx, WakeUps } from '@weft/kernel/database';
 import { WeftError } from '@weft/kernel/errors';
 import { sql } from 'kysely';
 import type { IdentityTables, PersonClaims } from '../../db/schema.ts';
-import type { RequestOrigin } from '../audit.ts';
+import { type RequestOrigin, recordAudit } from '../audit.ts';
 import { issuerHashes } from '../issuer-hashes.ts';
 import { type ChangedLink, describeTouchedLinks, recordLinkChanges } from './link-changes.ts';
 
@@ -54,6 +54,7 @@ export async function accountOf(
      where link.site = ${site} and link.identity_id = ${identityId} and link.state <> 'unlinked'`.execute(tx);
   if (known[0] !== undefined) {
     if (!known[0].usable) throw refused('account-suspended', 'This account is suspended at the site.');
+    await recordSignIn(tx, site, seen, known[0].username, origin);
     return known[0];
   }
   if (username === undefined || !UNIX_NAME.test(username))
@@ -87,7 +88,21 @@ export async function accountOf(
     username,
     origin,
   });
+  await recordSignIn(tx, site, seen, username, origin);
   return { accountId: account.id, username };
+}
+
+function recordSignIn(
+  tx: Tx<IdentityTables>,
+  site: string,
+  { subject, issuer }: SeenIdentity,
+  username: string,
+  origin: RequestOrigin,
+): Promise<void> {
+  return recordAudit(tx, {
+    ...{ realm: null, site, actor: username, action: 'sign-in', object: `${subject} at ${issuer}` },
+    ...{ decision: 'granted', origin },
+  });
 }
 
 /**
