@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { PeerUnavailable } from '../interop/harness/peer.ts';
+import { PeerUnavailable } from '../interop/harness/peer-unavailable.ts';
 import { createTools } from '../interop/harness/tools.ts';
 import { type Benchmark, median } from './benchmark.ts';
 import { loadServer, type Report, type Target } from './identity/http-load.ts';

@@ -4,7 +4,8 @@ import { globSync, mkdirSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { startInstance } from './harness/instance.ts';
-import { type Peer, PeerUnavailable, type Suite } from './harness/peer.ts';
+import type { Peer, Suite } from './harness/peer.ts';
+import { PeerUnavailable } from './harness/peer-unavailable.ts';
 import { createTools } from './harness/tools.ts';
 
 const PORT_BASE = Number(process.env.WEFT_INTEROP_PORT_BASE ?? 23_000);

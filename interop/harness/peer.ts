@@ -26,7 +26,3 @@ export interface Peer {
   /** Everything else; runs when the peer or its component is named. */
   full?(suite: Suite): Promise<void>;
 }
-
-export class PeerUnavailable extends Error {
-  override readonly name = 'PeerUnavailable';
-}

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
-import { PeerUnavailable } from './peer.ts';
+import { PeerUnavailable } from './peer-unavailable.ts';
 import { createWitness, type Witness } from './witness.ts';
 
 export interface Output {

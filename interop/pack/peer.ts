@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expectEqual, expectMatch } from '../harness/expect.ts';
-import { type Peer, PeerUnavailable } from '../harness/peer.ts';
+import type { Peer } from '../harness/peer.ts';
+import { PeerUnavailable } from '../harness/peer-unavailable.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '..', '..');
 const PORT_BASE = 23_200;

@@ -15,7 +15,8 @@ import {
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expectEqual, expectMatch } from '../harness/expect.ts';
-import { type Peer, PeerUnavailable, type Suite } from '../harness/peer.ts';
+import type { Peer, Suite } from '../harness/peer.ts';
+import { PeerUnavailable } from '../harness/peer-unavailable.ts';
 import { type ServedStorage, serveStorage } from '../harness/served-storage.ts';
 import { storageOf, storageToken } from '../harness/storage-access.ts';
 import { orderCopy, type SeenCopy } from '../harness/third-party-copy.ts';

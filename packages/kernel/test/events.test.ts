@@ -1,7 +1,7 @@
 import Fastify, { type FastifyInstance } from 'fastify';
 import { sql } from 'kysely';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { Daemon } from '../src/component/component.ts';
+import type { Daemon } from '../src/component/daemon.ts';
 import { WeftError } from '../src/errors/index.ts';
 import {
   type CloudEvent,

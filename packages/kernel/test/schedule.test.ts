@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'kysely';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import type { Daemon } from '../src/component/component.ts';
+import type { Daemon } from '../src/component/daemon.ts';
 import type { Database, WakeUps } from '../src/database/index.ts';
 import { startTestDatabase, type TestDatabase } from '../src/testing/test-database.ts';
 import { defineQueue, type ScheduleRule, startSchedule, startWorker } from '../src/work/index.ts';

@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import type { Daemon } from '../src/component/component.ts';
+import type { Daemon } from '../src/component/daemon.ts';
 import { startTestDatabase, type TestDatabase } from '../src/testing/test-database.ts';
 import {
   defineQueue,

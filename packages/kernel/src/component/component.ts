@@ -6,15 +6,8 @@ import type { Database, WakeUps } from '../database/index.ts';
 import type { EventVisibility } from '../events/index.ts';
 import type { GuardedFetch, ListenerOptions, OutgoingRules } from '../http/index.ts';
 import type { Logger, Metrics } from '../telemetry/index.ts';
-
-export type ComponentName =
-  | 'identity'
-  | 'storage'
-  | 'transfer'
-  | 'datalake'
-  | 'compute'
-  | 'orchestrator'
-  | 'accounting';
+import type { ComponentName } from './component-name.ts';
+import type { Daemon } from './daemon.ts';
 
 /** What a component is given; everything it may touch outside itself comes through here. */
 export interface ComponentContext<Config> {
@@ -38,14 +31,6 @@ export interface ComponentContext<Config> {
   readonly metrics: Metrics;
   /** Folder for files of this component (made, 0700). Durable state belongs into the database. */
   readonly dataFolder: string;
-}
-
-/** A background loop: started by calling the factory, stopped by `stop`, woken early by `nudge`. */
-export interface Daemon {
-  /** Ends after the item in hand; resolves when everything is released. */
-  stop(): Promise<void>;
-  /** Hint that there may be work now. */
-  nudge(): void;
 }
 
 export interface DaemonDefinition<Config> {

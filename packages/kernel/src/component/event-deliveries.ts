@@ -1,6 +1,6 @@
 import { readConfiguredFile } from '../config/index.ts';
 import { startDelivery } from '../events/index.ts';
-import type { Daemon } from './component.ts';
+import type { Daemon } from './daemon.ts';
 import type { ProcessBase } from './process-base.ts';
 
 /** Delivers the events of these components to the receivers that the configuration names. */

@@ -16,21 +16,29 @@ export function eventChannel(component: string): string {
  */
 export const emit: Emit = async (tx, wakeUps, component, events) => {
   if (events.length === 0) return;
-  const rows = JSON.stringify(
-    events.map(({ type, subject, data }) => ({ type, subject, data: data ?? null })),
-  );
+  await emission(component, events).execute(tx);
+  wakeUps.wake(tx, eventChannel(component));
+};
+
+/**
+ * The statement by which `emit` does so, for a change that is one statement with its events: data-modifying `with` clauses
+ * stand before it, `wakeUps.wakeNow(eventChannel(component))` follows. Its text is the same for any number of events.
+ */
+export function emission(component: ComponentName, events: readonly NewEvent[]): RawBuilder<unknown> {
   // The lock says "ids above this one may be missing yet" to readers; it must be held before an id is drawn, which it
   // is: the join has no row to number before the lock has been taken. See read-outbox.ts for the other half.
-  await sql`
-    with emitting as materialized (
+  return sql`
+    insert into kernel.outbox (component, type, subject, data)
+    select ${component}, type, subject, data
+    from (
       select pg_advisory_xact_lock_shared(
         ${EMITTING_LOCK_CLASS}::bigint << 48 | case when is_called then last_value else 0 end)
       from kernel.outbox_id_seq
-    )
-    insert into kernel.outbox (component, type, subject, data)
-    select ${component}, type, subject, data
-    from emitting, rows from (jsonb_to_recordset(${rows}::jsonb) as (type text, subject text, data jsonb))
-      with ordinality as event (type, subject, data, position)
-    order by position`.execute(tx);
-  wakeUps.wake(tx, eventChannel(component));
-};
+      offset 0
+    ) as emitting, unnest(
+      ${events.map(({ type }) => type)}::text[],
+      ${events.map(({ subject }) => subject)}::text[],
+      ${events.map(({ data }) => JSON.stringify(data ?? null))}::jsonb[]
+    ) with ordinality as event (type, subject, data, position)
+    order by position`;
+}

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Principal } from '../auth/index.ts';
-import type { ComponentName } from '../component/component.ts';
+import type { ComponentName } from '../component/component-name.ts';
 import type { Database, WakeUps } from '../database/index.ts';
 import { describeError, WeftError } from '../errors/index.ts';
 import { createEventFeed } from './event-feed.ts';

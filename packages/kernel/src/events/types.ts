@@ -1,5 +1,6 @@
 import type { Principal } from '../auth/index.ts';
-import type { ComponentName, Daemon } from '../component/component.ts';
+import type { ComponentName } from '../component/component-name.ts';
+import type { Daemon } from '../component/daemon.ts';
 import type { AnyTx, Database, NoTables, Tx, WakeUps } from '../database/index.ts';
 import type { GuardedFetch } from '../http/index.ts';
 import type { Logger } from '../telemetry/index.ts';

@@ -7,7 +7,7 @@ import {
   fastify,
   LogController,
 } from 'fastify';
-import type { ClientIdentification } from '../auth/index.ts';
+import type { ClientIdentification } from '../auth/client-certificates.ts';
 import type { TlsMaterial } from '../pki/index.ts';
 import { type ActiveSpan, activeTracing, type Logger } from '../telemetry/index.ts';
 import { rememberRoutes } from './openapi.ts';

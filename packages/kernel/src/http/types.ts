@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { ClientVerdict } from '../auth/index.ts';
+import type { ClientVerdict } from '../auth/client-certificates.ts';
 
 /** Outgoing requests; the standard `fetch` signature, so that clients take it unchanged. */
 export type GuardedFetch = (input: string | URL, init?: FetchInit) => Promise<Response>;

@@ -1,6 +1,6 @@
 import { Cron } from 'croner';
 import { sql } from 'kysely';
-import type { Daemon } from '../component/component.ts';
+import type { Daemon } from '../component/daemon.ts';
 import type { AnyTx, Database, WakeUps } from '../database/index.ts';
 import { describeError } from '../errors/index.ts';
 import type { Logger } from '../telemetry/index.ts';

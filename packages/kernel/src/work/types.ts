@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { Daemon } from '../component/component.ts';
+import type { Daemon } from '../component/daemon.ts';
 import type { AnyTx, Database, WakeUps } from '../database/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 

@@ -11,37 +11,8 @@ import { placing } from './steps/placing.ts';
 import { publishing } from './steps/publishing.ts';
 import { running } from './steps/running.ts';
 import { staging } from './steps/staging.ts';
+import type { DeploymentChanges, Outcome, Step } from './steps/step.ts';
 import { submitting } from './steps/submitting.ts';
-
-/** What a step came to. `write` commits with the outcome, or not at all. */
-export type Outcome =
-  | {
-      readonly kind: 'move';
-      readonly to: Phase;
-      readonly note?: string;
-      readonly changes?: DeploymentChanges;
-      readonly write?: (tx: Tx<OrchestratorTables>) => Promise<void>;
-    }
-  | {
-      readonly kind: 'wait';
-      readonly seconds: number;
-      readonly note?: string;
-      readonly write?: (tx: Tx<OrchestratorTables>) => Promise<void>;
-    }
-  | { readonly kind: 'gone' };
-
-interface DeploymentChanges {
-  readonly attempt?: number;
-  readonly provider?: string;
-  readonly status_reason?: string | null;
-  readonly outputs?: string;
-}
-
-/**
- * One step: reads or changes the world outside, idempotently, and says what it came to; may throw `ProviderFailure`,
- * `DeploymentFailure`, or anything else, which means that the step could not be done now.
- */
-type Step = (orchestra: Orchestra, deployment: Deployment) => Promise<Outcome>;
 
 const STEPS: Readonly<Partial<Record<Phase, Step>>> = {
   placing,

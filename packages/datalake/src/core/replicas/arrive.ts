@@ -4,12 +4,7 @@ import { sql } from 'kysely';
 import type { Lake } from '../lake.ts';
 import { didText, printId } from '../names.ts';
 import { moveLocks, wakeStuckCopies } from '../rules/locks.ts';
-
-/** One replica: which file, where. */
-export interface ReplicaKey {
-  didId: number;
-  rseId: string;
-}
+import type { ReplicaKey } from './replica-key.ts';
 
 /**
  * What follows when replicas have become AVAILABLE, whoever brought them (an upload, a registration, a transfer): the

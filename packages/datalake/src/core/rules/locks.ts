@@ -4,7 +4,7 @@ import { sql } from 'kysely';
 import type { LockState, RuleState } from '../../db/schema.ts';
 import { CHANNELS, type Lake } from '../lake.ts';
 import { didText, printId } from '../names.ts';
-import type { ReplicaKey } from '../replicas/arrive.ts';
+import type { ReplicaKey } from '../replicas/replica-key.ts';
 import { loadTopology } from '../rses/topology.ts';
 import { emitRuleEvents, type RuleEvent } from './rule-events.ts';
 import type { LockCounts } from './states.ts';

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Daemon } from '../../component/component.ts';
+import type { Daemon } from '../../component/daemon.ts';
 import type { Database, WakeUps } from '../../database/index.ts';
 import type { GuardedFetch } from '../../http/index.ts';
 import type { Logger } from '../../telemetry/index.ts';

@@ -1,9 +1,9 @@
 import { describeError } from '@weft/kernel/errors';
 import type { Deployment } from '../../db/schema.ts';
-import type { Outcome } from '../advance.ts';
 import { removeInputRules, removePods } from '../clean-up.ts';
 import type { Orchestra } from '../orchestra.ts';
 import { HAND_OVER_SECONDS, podsOf } from '../pods.ts';
+import type { Outcome } from './step.ts';
 
 /**
  * Ends the pods and drops the rules that brought the inputs; results and their rules belong to the user and stay. The row

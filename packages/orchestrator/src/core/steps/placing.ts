@@ -2,7 +2,6 @@ import type { Tx } from '@weft/kernel/database';
 import { describeError, WeftError } from '@weft/kernel/errors';
 import type { ProviderConfig } from '../../config.ts';
 import type { Attempt, Deployment, OrchestratorTables } from '../../db/schema.ts';
-import type { Outcome } from '../advance.ts';
 import { refusedAudiences } from '../delegations.ts';
 import { DeploymentFailure, onDatalake } from '../failures.ts';
 import { mayUse } from '../groups.ts';
@@ -10,6 +9,7 @@ import type { Orchestra } from '../orchestra.ts';
 import { type Judgement, judge, type Observation } from '../placement.ts';
 import type { DeploymentPlan } from '../plan.ts';
 import { dataNeeds } from '../weigh-data.ts';
+import type { Outcome } from './step.ts';
 
 /** A site that does not answer is asked again this often before the choice is made without it. */
 const PATIENCE = 2;

@@ -1,6 +1,5 @@
 import type { Tx } from '@weft/kernel/database';
 import type { Deployment, OrchestratorTables, Pod, Rule } from '../../db/schema.ts';
-import type { Outcome } from '../advance.ts';
 import { pauseSeconds } from '../attempt-clock.ts';
 import { DeploymentFailure, onDatalake } from '../failures.ts';
 import { type Orchestra, providerNamed } from '../orchestra.ts';
@@ -8,6 +7,7 @@ import type { OutputPlan, ReplicationPlan } from '../plan.ts';
 import { evaluateOutputs } from '../plan.ts';
 import { podsOf } from '../pods.ts';
 import type { Json } from '../tosca/index.ts';
+import type { Outcome } from './step.ts';
 
 /** Makes the rules that the template asks for its outputs, and completes the deployment (brief 3.1 step 10). */
 export async function publishing(orchestra: Orchestra, deployment: Deployment): Promise<Outcome> {

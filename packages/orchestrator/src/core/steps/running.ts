@@ -1,13 +1,13 @@
 import type { Tx } from '@weft/kernel/database';
 import { describeError, WeftError } from '@weft/kernel/errors';
 import type { Deployment, OrchestratorTables, Pod } from '../../db/schema.ts';
-import type { Outcome } from '../advance.ts';
 import { attemptIsLate, pauseSeconds } from '../attempt-clock.ts';
 import { DeploymentFailure, onProvider, ProviderFailure } from '../failures.ts';
 import { type Orchestra, providerNamed } from '../orchestra.ts';
 import type { PodOutcome, Site } from '../peers.ts';
 import { CONTAINER } from '../pod-manifest.ts';
 import { hasEnded, podsOf } from '../pods.ts';
+import type { Outcome } from './step.ts';
 
 /** Times in a row that a site may say that it does not know an accepted pod. */
 const LOST_AFTER = 5;

@@ -1,11 +1,11 @@
 import type { Tx } from '@weft/kernel/database';
 import type { Deployment, OrchestratorTables, Rule } from '../../db/schema.ts';
-import type { Outcome } from '../advance.ts';
 import { attemptIsLate, pauseSeconds } from '../attempt-clock.ts';
 import { DeploymentFailure, onDatalake, ProviderFailure } from '../failures.ts';
 import { type Orchestra, providerNamed } from '../orchestra.ts';
 import type { Datalake, MadeRule, RuleState } from '../peers.ts';
 import { externalInputs } from './placing.ts';
+import type { Outcome } from './step.ts';
 
 /** A rule may be STUCK for a while, the datalake repairs it; this long, and the provider is given up. */
 const STUCK_SECONDS = 120;

@@ -1,12 +1,12 @@
 import type { ProviderConfig } from '../../config.ts';
 import type { Deployment, OrchestratorTables, Pod } from '../../db/schema.ts';
-import type { Outcome } from '../advance.ts';
 import { onProvider, ProviderFailure } from '../failures.ts';
 import { type Orchestra, providerNamed } from '../orchestra.ts';
 import type { JobPlan } from '../plan.ts';
 import { createRequest, dnsLabel, podName, podUid } from '../pod-manifest.ts';
 import { podsOf } from '../pods.ts';
 import { setResources } from '../records.ts';
+import type { Outcome } from './step.ts';
 
 /** Hands every job whose predecessors have ended well over to the site. */
 export async function submitting(orchestra: Orchestra, deployment: Deployment): Promise<Outcome> {

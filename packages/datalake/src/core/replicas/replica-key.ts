@@ -1,0 +1,5 @@
+/** One replica: which file, where. */
+export interface ReplicaKey {
+  didId: number;
+  rseId: string;
+}

@@ -1,0 +1,8 @@
+export type ComponentName =
+  | 'identity'
+  | 'storage'
+  | 'transfer'
+  | 'datalake'
+  | 'compute'
+  | 'orchestrator'
+  | 'accounting';
