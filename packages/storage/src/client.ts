@@ -1,4 +1,15 @@
 /** Client of a WebDAV storage with HTTP third-party copy: this one, or any other of the field (brief teapot 2). */
+import { z } from 'zod';
+import {
+  copyAnswer,
+  type RunningTransfer,
+  type RunningWorker,
+  type Whoami,
+  whoamiAnswer,
+  workerAnswer,
+} from './service-answers.ts';
+
+export type { RunningTransfer, RunningWorker, Whoami } from './service-answers.ts';
 
 /** `fetch`, as far as this client uses it. */
 export type Fetch = (
@@ -81,6 +92,16 @@ export interface StorageClient {
   move(path: string, to: string, options?: { overwrite?: boolean }): Promise<void>;
   /** Lets the storage fetch a file from another one; resolves when it is there and verified. */
   pull(path: string, source: string, options?: PullOptions): Promise<void>;
+  /** Who the token makes us there, and with a path what is allowed there and why. Of this implementation only. */
+  whoami(path?: string): Promise<Whoami>;
+  /** Third-party copies of ours that the storage runs; those of everybody for its administrators. */
+  transfers(): Promise<RunningTransfer[]>;
+  /** Ends one of them; one that has ended already is no error. */
+  cancelTransfer(id: string): Promise<void>;
+  /** Processes of local users, for administrators of the storage. */
+  workers(): Promise<RunningWorker[]>;
+  /** Ends those of a local account: when nothing uses them any more, or at once. */
+  stopWorkers(account: string, options?: { now?: boolean }): Promise<void>;
 }
 
 /** The storage refused or failed; `text` is its own explanation. */
@@ -111,8 +132,10 @@ export function createStorageClient(options: StorageClientOptions): StorageClien
     accept?: readonly number[];
   }
 
-  async function request(method: string, path: string, ask: Ask = {}): Promise<Response> {
-    const response = await options.fetch(`${options.url}${encodePath(path)}`, {
+  const request = (method: string, path: string, ask?: Ask) => send(method, encodePath(path), ask);
+
+  async function send(method: string, path: string, ask: Ask = {}): Promise<Response> {
+    const response = await options.fetch(`${options.url}${path}`, {
       method,
       headers: { authorization: `Bearer ${await options.token()}`, ...ask.headers },
       ...(ask.body === undefined ? {} : { body: ask.body }),
@@ -177,8 +200,29 @@ export function createStorageClient(options: StorageClientOptions): StorageClien
       });
       await followMarkers(`COPY ${path}`, response, pull.onProgress);
     },
+    async whoami(path) {
+      const query = path === undefined ? '' : `?path=${encodeURIComponent(path)}`;
+      return whoamiAnswer.parse(await (await send('GET', `${SERVICE}/whoami${query}`)).json());
+    },
+    async transfers() {
+      return z.array(copyAnswer).parse(await (await send('GET', `${SERVICE}/transfers`)).json());
+    },
+    async cancelTransfer(id) {
+      const path = `${SERVICE}/transfers/${encodeURIComponent(id)}`;
+      await (await send('DELETE', path, { accept: [404] })).body?.cancel();
+    },
+    async workers() {
+      return z.array(workerAnswer).parse(await (await send('GET', `${SERVICE}/workers`)).json());
+    },
+    async stopWorkers(account, { now = false } = {}) {
+      const path = `${SERVICE}/workers/${encodeURIComponent(account)}${now ? '?now=true' : ''}`;
+      await (await send('DELETE', path)).body?.cancel();
+    },
   };
 }
+
+/** What is not of WebDAV. */
+const SERVICE = '/.weft/api/v1';
 
 function byteLength(content: string | Uint8Array): number {
   return typeof content === 'string' ? new TextEncoder().encode(content).length : content.length;

@@ -24,6 +24,7 @@ import { isOwnAuthority } from './own-authority.ts';
 import { propfind } from './propfind.ts';
 import { proppatch } from './proppatch.ts';
 import { put } from './put.ts';
+import { registerServiceEndpoints } from './service-endpoints.ts';
 import { registerStorageResourceReport } from './storage-resource-report.ts';
 import { registerTapeRoutes } from './tape.ts';
 
@@ -63,6 +64,7 @@ export function registerRoutes(app: FastifyInstance, door: Door): void {
   };
   registerAppPasswordRoutes(app, door);
   registerMacaroonRoutes(app, door);
+  registerServiceEndpoints(app, door);
   registerTapeRoutes(app, door);
   registerStorageResourceReport(app, door);
   app.route({ method: [...METHODS], url: '/*', exposeHeadRoute: false, handler });

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError, WeftError } from '@weft/kernel/errors';
 import type { StorageConfig } from '../config.ts';
 import { authorise, authoriseBytes, mayDo } from '../core/authorise.ts';
+import { plainPath } from '../core/resource-path.ts';
 import { type CopyWatch, watchCopy } from '../core/third-party-copy/copy-watch.ts';
 import { formatFailure, formatMarker, SUCCESS } from '../core/third-party-copy/markers.ts';
 import { openSource } from '../core/third-party-copy/open-source.ts';
@@ -133,7 +134,7 @@ async function definiteAnswer(asking: Promise<unknown>): Promise<void> {
 
 /** Answers 202, tells how far the copy is until it ends, and how it ended. */
 async function report(
-  { door, request, response, target }: Exchange,
+  { door, request, response, target, caller }: Exchange,
   remote: RemoteFile,
   partner: Partner,
   watch: CopyWatch,
@@ -143,10 +144,29 @@ async function report(
     const progress = { bytes: watch.bytes(), connections: partner.connections() };
     response.write(formatMarker(progress, new Date()));
   };
+  const direction = header(request, 'source') === undefined ? 'push' : 'pull';
+  const { issuer, subject } = caller;
+  const { origin, pathname } = remote.url;
+  const listed = await door.copies.begin(
+    {
+      issuer,
+      subject,
+      account: door.account ?? '',
+      direction,
+      path: plainPath(target.segments),
+      remote: `${origin}${pathname}`,
+    },
+    {
+      bytes: watch.bytes,
+      cancel: (by) => {
+        const whose = by === `${issuer} ${subject}` ? 'its owner' : 'an administrator';
+        watch.cancel(new WeftError('gone', 'cancelled', `Cancelled by ${whose}`));
+      },
+    },
+  );
   response.writeHead(202, { 'content-type': 'text/plain', 'cache-control': 'no-store' });
   mark();
   const timer = setInterval(mark, door.config.third_party_copy.marker_seconds * 1000);
-  const direction = header(request, 'source') === undefined ? 'push' : 'pull';
   const end = meterCopy(door, target.segments, direction);
   let outcome = SUCCESS;
   try {
@@ -158,6 +178,7 @@ async function report(
   } finally {
     clearInterval(timer);
     end({ succeeded: outcome === SUCCESS, bytes: watch.bytes() });
+    await listed.end();
   }
   if (response.destroyed) return;
   mark();

@@ -109,6 +109,11 @@ function scopesAllow(
   return operation === 'stat' && principal.pathScopes.some((scope) => isPrefix(path, scope.path));
 }
 
+/** As which operation scopes see one. */
+export function operationScope(operation: Operation): StorageOperation {
+  return RULES[operation].scope;
+}
+
 /** Of the areas below a path, the next components on the way to those that the caller may see. */
 export function visibleAreas(areas: Areas, caller: Caller, path: Segments): readonly string[] {
   return areas.virtualChildren(path).filter((name) => mayDo(caller, 'stat', [...path, name]));

@@ -16,6 +16,7 @@ import type { MacaroonGrants } from './macaroons/macaroon-grants.ts';
 import type { Macaroons } from './macaroons/macaroons.ts';
 import { openMacaroons } from './macaroons/open-macaroons.ts';
 import { recoverChanges } from './recover-changes.ts';
+import { createRunningCopies, type RunningCopies } from './running/running-copies.ts';
 import { createQuotas, type Quotas } from './space/quotas.ts';
 import { createUsage } from './space/usage.ts';
 import { type FileAccess, openTapeSystem, type TapeSystem } from './tape/tape-system.ts';
@@ -44,6 +45,8 @@ export interface Door {
   /** Nothing when they are switched off. */
   readonly macaroons: Macaroons | undefined;
   readonly macaroonGrants: MacaroonGrants;
+  /** Third-party copies of all processes of the instance. */
+  readonly copies: RunningCopies;
   /** Nothing where the tape interface is not offered. */
   readonly tape: TapeSystem | undefined;
   /** The files of a local account as they lie on disk, for what goes on in the background. */
@@ -70,6 +73,8 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
   await mkdir(notes, { recursive: true, mode: 0o700 });
   const intents = await openIntents(notes, journal, context.log);
   const { macaroons, grants: macaroonGrants, close: closeMacaroons } = openMacaroons(context);
+  const { database, wakeUps, log } = context;
+  const copies = createRunningCopies({ database, wakeUps, instance: config.site, log });
   const door: Door = {
     context,
     config,
@@ -87,10 +92,12 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
     access: createAccessRules(config),
     macaroons,
     macaroonGrants,
+    copies,
     tape,
     accessFiles: (account, work) =>
       multiUser ? multiUser.asAccount(account, ({ areas }) => work(areas)) : work(opened),
     close: async () => {
+      copies.close();
       closeMacaroons();
       await intents.close();
       await opened.close();

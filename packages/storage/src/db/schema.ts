@@ -46,9 +46,41 @@ interface AppPasswordsTable {
   expires_at: Date;
 }
 
+interface RunningCopiesTable {
+  instance: string;
+  id: string;
+  process: string;
+  issuer: string;
+  subject: string;
+  account: string;
+  direction: 'pull' | 'push';
+  path: string;
+  remote: string;
+  bytes: Int64;
+  started_at: Date;
+  seen_at: Generated<Date>;
+  cancelled_by: string | null;
+}
+
+interface WorkersTable {
+  instance: string;
+  process: string;
+  pid: number;
+  account: string;
+  uid: Int64;
+  busy: number;
+  memory_bytes: Int64 | null;
+  started_at: Date;
+  used_at: Date;
+  seen_at: Generated<Date>;
+  stop: 'drain' | 'kill' | null;
+}
+
 export interface StorageTables {
   'storage.checksums': ChecksumsTable;
   'storage.locks': LocksTable;
   'storage.properties': PropertiesTable;
   'storage.app_passwords': AppPasswordsTable;
+  'storage.running_copies': RunningCopiesTable;
+  'storage.workers': WorkersTable;
 }

@@ -20,34 +20,29 @@ function sameIssuer(one: string, other: string): boolean {
   return one.replace(/\/$/, '') === other.replace(/\/$/, '');
 }
 
-type Condition = (wanted: string, caller: Caller) => boolean;
-
-const CONDITIONS: Readonly<Record<keyof PrincipalRule, Condition>> = {
-  issuer: (wanted, { issuer }) => sameIssuer(wanted, issuer),
-  subject: (wanted, { subject }) => wanted === subject,
-  group: (wanted, caller) =>
-    !hasCapabilities(caller) &&
-    [...caller.groups, ...caller.entitlements].some(
-      (held) => withoutAuthority(held) === withoutAuthority(wanted),
-    ),
-  scope: (wanted, { scopes }) => scopes.has(wanted),
-  client: (wanted, { clientId }) => wanted === clientId,
-  host: (wanted, { scopes, subject }) => scopes.has('host.auth') && subject === `host:${wanted}`,
-  local_user: (wanted, { account }) => wanted === account,
-  x509_subject: (wanted, { certificate, subject }) => certificate !== undefined && wanted === subject,
-  vo: (wanted, { certificate }) => wanted === certificate?.vo,
-  fqan: (wanted, { certificate }) => certificate?.fqans.includes(wanted) === true,
-};
-
-const NAMES = Object.keys(CONDITIONS) as readonly (keyof PrincipalRule)[];
-
 /** Whether all that a rule asks for holds. */
 export function matchesRule(rule: PrincipalRule, caller: Caller): boolean {
   if (caller.anonymous) return false;
-  return NAMES.every((name) => {
-    const wanted = rule[name];
-    return wanted === undefined || CONDITIONS[name](wanted, caller);
-  });
+  const { issuer, subject, clientId, scopes, groups, entitlements, certificate, account } = caller;
+  const is = (wanted: string | undefined, held: string | undefined) =>
+    wanted === undefined || wanted === held;
+  return (
+    (rule.issuer === undefined || sameIssuer(rule.issuer, issuer)) &&
+    is(rule.subject, subject) &&
+    is(rule.client, clientId) &&
+    is(rule.local_user, account) &&
+    is(rule.vo, certificate?.vo) &&
+    (rule.x509_subject === undefined || (certificate !== undefined && rule.x509_subject === subject)) &&
+    (rule.fqan === undefined || certificate?.fqans.includes(rule.fqan) === true) &&
+    (rule.scope === undefined || scopes.has(rule.scope)) &&
+    (rule.host === undefined || (scopes.has('host.auth') && subject === `host:${rule.host}`)) &&
+    (rule.group === undefined ||
+      (!hasCapabilities(caller) && isAmong(rule.group, [...groups, ...entitlements])))
+  );
+}
+
+function isAmong(group: string, held: readonly string[]): boolean {
+  return held.some((one) => withoutAuthority(one) === withoutAuthority(group));
 }
 
 export function matchesPrincipal(principal: PolicyConfig['principals'][number], caller: Caller): boolean {

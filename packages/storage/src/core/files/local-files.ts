@@ -14,6 +14,7 @@ import { createGatheredFile, MAXIMUM_GATHERED_BYTES, type Store } from './gather
 import { createInlineCalls } from './inline-calls.ts';
 import { createListingThreads } from './listing-threads.ts';
 import { createInlineListings } from './listings.ts';
+import { permissionsAt } from './permissions.ts';
 import { createStagedFile, type Durability } from './staged-file.ts';
 import { prepareStaging, STAGING_FOLDER, stagingName, sweepStaging } from './staging.ts';
 import { copyTree, removeTree } from './trees.ts';
@@ -28,9 +29,9 @@ export interface LocalFilesOptions {
   stagingOwner?: number;
   /** Carry out short calls in this very thread: for a process of one user. */
   inline?: boolean;
-}
   /** Asked before a thread is. */
   lookUpCached?: LookUpCached | undefined;
+}
 
 /** O_NONBLOCK, so that opening a pipe without a writer cannot hang a thread. */
 const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
@@ -233,6 +234,7 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
         return toFacts(await lstat(entry, { bigint: true }));
       }),
 
+    permissions: (path) => atEntry(path, permissionsAt),
     async space() {
       // Counts are in units of `bsize`; what root keeps for itself is not available.
       const { bsize, blocks, bfree, bavail } = await space();
@@ -247,6 +249,12 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
   };
 }
 
+/** For its entries to be read, wherever it is renamed to meanwhile. */
+async function openDirectory(prefix: string): Promise<{ descriptor: number; prefix: string }> {
+  const descriptor = await openDescriptor(`${prefix}/.`, constants.O_RDONLY | constants.O_DIRECTORY);
+  return { descriptor, prefix: process.platform === 'linux' ? `/proc/self/fd/${descriptor}` : prefix };
+}
+
 /** @throws {WeftError} `not-found`. */
 function present(facts: FileFacts | undefined): FileFacts {
   if (facts) return facts;
@@ -255,12 +263,6 @@ function present(facts: FileFacts | undefined): FileFacts {
 
 async function requireParent(walk: DirectoryWalk, path: Segments): Promise<void> {
   try {
-/** For its entries to be read, wherever it is renamed to meanwhile. */
-async function openDirectory(prefix: string): Promise<{ descriptor: number; prefix: string }> {
-  const descriptor = await openDescriptor(`${prefix}/.`, constants.O_RDONLY | constants.O_DIRECTORY);
-  return { descriptor, prefix: process.platform === 'linux' ? `/proc/self/fd/${descriptor}` : prefix };
-}
-
     await walk.within(path.slice(0, -1), async () => undefined);
   } catch (error) {
     if (!(error instanceof WeftError && error.kind === 'not-found')) throw error;

@@ -66,6 +66,14 @@ export interface Space {
   readonly availableBytes: number;
 }
 
+/** What the kernel lets the account do with a file or collection itself, lists of access rights included. */
+export interface Permissions {
+  readonly read: boolean;
+  readonly write: boolean;
+  /** Of a collection: reach what is in it. */
+  readonly enter: boolean;
+}
+
 /** One entry of a tree that could not be removed. */
 export interface RemovalFailure {
   readonly path: Segments;
@@ -102,6 +110,8 @@ export interface AreaFiles {
   copy(from: Segments, to: Segments, options: { replace: boolean; shallow: boolean }): Promise<void>;
   /** Sets the modification time; the content stays what it is. */
   setModified(path: Segments, modified: Date): Promise<FileFacts>;
+  /** Of what stands there, for people who ask why something was refused; nothing relies on it. */
+  permissions(path: Segments): Promise<Permissions>;
   space(): Promise<Space>;
   /** Removes temporary files whose makers are gone. */
   sweep(): Promise<number>;

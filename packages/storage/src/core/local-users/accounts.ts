@@ -71,6 +71,24 @@ async function lookUp(name: string, rules: AccountRules): Promise<Account> {
   return { name, uid, gid, home, groups: ids.toSorted((one, other) => one - other) };
 }
 
+/** Names of groups, for people; nothing where nobody knows one. */
+export async function nameGroups(
+  gids: readonly number[],
+): Promise<{ readonly gid: number; readonly name: string | null }[]> {
+  if (gids.length === 0) return [];
+  // It ends with 2 when it does not know one of them, and prints the others (getent(1)).
+  const { stdout } = await run('getent', ['group', ...gids.map(String)]).catch((error: unknown) => ({
+    stdout: error instanceof Error && 'stdout' in error ? String(error.stdout) : '',
+  }));
+  const names = new Map(
+    stdout.split('\n').map((line) => {
+      const [name = '', , gid] = line.split(':');
+      return [Number(gid), name];
+    }),
+  );
+  return gids.map((gid) => ({ gid, name: names.get(gid) ?? null }));
+}
+
 function refused(name: string, why: string): WeftError {
   return new WeftError('forbidden', 'account-refused', `The local account ${name} ${why}.`);
 }

@@ -60,10 +60,10 @@ export const results = {
     z.array(
       z.strictObject({ path: pathSchema.refine((path) => isWithin(target, path)), failure: failureSchema }),
     ),
+  permissions: z.strictObject({ read: z.boolean(), write: z.boolean(), enter: z.boolean() }),
   space: z.strictObject({ usedBytes: z.number().nonnegative(), availableBytes: z.number().nonnegative() }),
 };
 
-/** What a directory can hold: printed into hrefs, a slash would lead elsewhere. */
 /** Whether a body belongs to an answer: content that was asked for, or the entries of a collection. */
 export function bodyFits(request: FileCall, result: unknown, body: Uint8Array): boolean {
   if (request.call === 'read') return body.length <= request.bytes;
@@ -72,6 +72,7 @@ export function bodyFits(request: FileCall, result: unknown, body: Uint8Array): 
   return batch === null ? body.length === 0 : checkedEntries(body, batch.count) !== undefined;
 }
 
+/** What a directory can hold: printed into hrefs, a slash would lead elsewhere. */
 function isName(name: string): boolean {
   return name !== '' && name !== '.' && name !== '..' && !name.includes('/') && !name.includes('\0');
 }

@@ -19,7 +19,7 @@ export interface WorkerSettings {
 /** Calls of `AreaFiles`; what is open in the worker is named by a number. */
 export type FileCall =
   | {
-      readonly call: 'stat' | 'lookup' | 'open' | 'list' | 'remove';
+      readonly call: 'stat' | 'lookup' | 'permissions' | 'open' | 'list' | 'remove';
       readonly area: string;
       readonly path: Segments;
     }

@@ -23,6 +23,8 @@ export function createFileService(areaOf: (name: string) => Promise<AreaFiles>):
         const facts = await (await areaOf(request.area)).lookup(request.path);
         return { result: facts ? printFacts(facts) : null };
       }
+      case 'permissions':
+        return { result: await (await areaOf(request.area)).permissions(request.path) };
       case 'open': {
         const file = await (await areaOf(request.area)).open(request.path);
         const { descriptor = 0 } = file;

@@ -7,6 +7,7 @@ import type { AreaConfig, MultiUserConfig, StorageConfig } from '../../config.ts
 import { type Area, type Areas, arrangeAreas, baseOf } from '../areas.ts';
 import type { Caller } from '../caller.ts';
 import { prepareSharedStaging } from '../files/staging.ts';
+import { createRunningWorkers, type RunningWorkers } from '../running/running-workers.ts';
 import { type Account, createAccounts } from './accounts.ts';
 import { followLinks } from './follow-links.ts';
 import {
@@ -33,6 +34,8 @@ export interface MultiUser {
   asAccount<Result>(name: string, work: (user: LocalUser) => Promise<Result>): Promise<Result>;
   /** Account of a caller who has been here, without asking anybody. */
   accountOf(principal: Principal): string | undefined;
+  /** Of all processes that serve the instance. */
+  readonly workers: RunningWorkers;
   close(): Promise<void>;
 }
 
@@ -88,11 +91,18 @@ export async function createMultiUser(
       })),
     }),
   });
+  const running = createRunningWorkers({
+    database: context.database,
+    wakeUps: context.wakeUps,
+    instance: config.site,
+    pool,
+    log,
+  });
   const workers = context.metrics.gauge('weft_storage_workers', 'Workers of local users', ['site', 'state']);
   const observe = () => {
-    const { running, busy } = pool.count();
+    const { running: all, busy } = pool.count();
     workers.set({ site: config.site, state: 'busy' }, busy);
-    workers.set({ site: config.site, state: 'idle' }, running - busy);
+    workers.set({ site: config.site, state: 'idle' }, all - busy);
   };
 
   async function run<Result>(account: Account, work: (user: LocalUser) => Promise<Result>): Promise<Result> {
@@ -128,10 +138,12 @@ export async function createMultiUser(
   return {
     as: async (caller, work) => run(await lookUp(caller), work),
     lookUp,
+    workers: running,
     asAccount: async (name, work) => run(await accounts.find(name), work),
     accountOf: (principal) => seen.get(identityOf(principal.issuer, principal.subject)),
     async close() {
       await Promise.all(followers.map((follower) => follower.close()));
+      running.close();
       await pool.close();
     },
   };

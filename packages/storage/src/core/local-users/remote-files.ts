@@ -78,6 +78,7 @@ export function remoteFiles(worker: FileCaller, area: string): AreaFiles {
     },
     setModified: (path, modified) =>
       ask({ call: 'setModified', area, path, modified: modified.getTime() }, results.facts),
+    permissions: (path) => ask({ call: 'permissions', area, path }, results.permissions),
     space: () => ask({ call: 'space', area }, results.space),
     // A worker sweeps its staging folders when it starts.
     sweep: () => Promise.resolve(0),

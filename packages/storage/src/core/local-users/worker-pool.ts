@@ -21,7 +21,20 @@ export interface WorkerPool {
   /** Runs `work` with the account's worker, which is started when there is none and not stopped while `work` runs. */
   use<Result>(account: Account, work: (worker: WorkerProcess) => Promise<Result>): Promise<Result>;
   count(): { running: number; busy: number };
+  /** Those that have started. */
+  describe(): PooledWorker[];
+  /** Ends a worker when its last request has ended (`drain`), or with what it is doing (`kill`). */
+  stop(pid: number, how: 'drain' | 'kill'): void;
   close(): Promise<void>;
+}
+
+export interface PooledWorker {
+  readonly account: Account;
+  readonly pid: number;
+  /** Requests that hold it. */
+  readonly users: number;
+  readonly startedAt: Date;
+  readonly usedAt: Date;
 }
 
 /** One user's worker; `users` counts the requests that hold it. */
@@ -30,7 +43,8 @@ interface Slot {
   readonly worker: Promise<WorkerProcess>;
   users: number;
   lastUsed: number;
-  started: boolean;
+  /** Once it has started. */
+  process: { readonly pid: number; readonly startedAt: Date } | undefined;
   /** No new requests: another worker has taken its place, and it is stopped when the last one ends. */
   replaced: boolean;
 }
@@ -111,7 +125,7 @@ export function createWorkerPool(options: WorkerPoolOptions): WorkerPool {
   function acquire(account: Account): Slot {
     const existing = slots.get(account.name);
     if (existing && isSame(existing.account, account)) {
-      if (!existing.started && existing.users >= MAXIMUM_WAITING)
+      if (!existing.process && existing.users >= MAXIMUM_WAITING)
         throw new WeftError('unavailable', 'too-many-waiting', 'Too many requests wait; try again soon.');
       return existing;
     }
@@ -129,13 +143,13 @@ export function createWorkerPool(options: WorkerPoolOptions): WorkerPool {
       worker: turns.take(() => start(account, options.settingsOf(account))),
       users: 0,
       lastUsed: Date.now(),
-      started: false,
+      process: undefined,
       replaced: false,
     };
     slots.set(account.name, slot);
     slot.worker.then(
       (worker) => {
-        slot.started = true;
+        slot.process = { pid: worker.pid, startedAt: new Date() };
         return worker.ended.then((said) => {
           if (slots.get(account.name) !== slot) return;
           slots.delete(account.name);
@@ -179,6 +193,16 @@ export function createWorkerPool(options: WorkerPoolOptions): WorkerPool {
       running: slots.size,
       busy: [...slots.values()].filter(({ users }) => users > 0).length,
     }),
+    describe: () =>
+      [...slots.values()].flatMap(({ account, process, users, lastUsed }) =>
+        process ? [{ account, ...process, users, usedAt: new Date(lastUsed) }] : [],
+      ),
+    stop(pid, how) {
+      const slot = [...slots.values()].find(({ process }) => process?.pid === pid);
+      if (!slot) return;
+      if (how === 'kill') retire(slot);
+      else replace(slot);
+    },
     async close() {
       closed = true;
       clearInterval(timer);
