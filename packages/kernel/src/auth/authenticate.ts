@@ -100,7 +100,8 @@ export function bearerChallenge(realm: string, error: unknown): string | undefin
     case 'invalid_request':
       return `${challenge}, error="invalid_request"`;
     case 'insufficient_scope': {
-      const scope = String(error.details.scope ?? '').replace(/["\\]/g, '');
+      // Callers name scopes, too: what cannot stand in a quoted string of a header line is left out (RFC 6750 section 3).
+      const scope = String(error.details.scope ?? '').replace(/[^\x20-\x7e]|["\\]/g, '');
       return `${challenge}, error="insufficient_scope"${scope === '' ? '' : `, scope="${scope}"`}`;
     }
     default:

@@ -9,7 +9,12 @@ import { readBody } from './xml.ts';
 const DAY_SECONDS = 86_400;
 
 const newAppPassword = z.strictObject({
-  label: z.string().trim().min(1).max(100),
+  label: z
+    .string()
+    .trim()
+    .min(1)
+    .max(100)
+    .regex(/^[^\p{Cc}\p{Cs}]+$/u, 'must be text without control characters'),
   /** Default: the path scopes of the token. */
   scopes: z.array(z.string()).min(1).optional(),
   lifetime_days: z.int().min(1).max(366).default(90),

@@ -7,24 +7,24 @@ import { toFileError } from '../core/files/file-errors.ts';
 import { ALLOW } from './methods.ts';
 
 /** Where WebDAV's status for a code differs from the usual one of its kind (brief teapot 2.2). */
-const STATUS_OF_CODE: Readonly<Record<string, number>> = {
-  'is-collection': 405,
-  'method-not-allowed': 405,
-  'length-required': 411,
-  'not-empty': 412,
-  'unsupported-media-type': 415,
-  'range-not-satisfiable': 416,
-  locked: 423,
-  'other-server': 502,
-  'not-a-collection': 403,
-};
+const STATUS_OF_CODE: ReadonlyMap<string, number> = new Map([
+  ['is-collection', 405],
+  ['method-not-allowed', 405],
+  ['length-required', 411],
+  ['not-empty', 412],
+  ['unsupported-media-type', 415],
+  ['range-not-satisfiable', 416],
+  ['locked', 423],
+  ['other-server', 502],
+  ['not-a-collection', 403],
+]);
 
 /** XML condition that goes with a status, for clients that read DAV errors (RFC 4918 section 16, RFC 4331). */
-const CONDITION_OF_CODE: Readonly<Record<string, string>> = {
-  'insufficient-storage': 'quota-not-exceeded',
-  'propfind-finite-depth': 'propfind-finite-depth',
-  locked: 'lock-token-submitted',
-};
+const CONDITION_OF_CODE: ReadonlyMap<string, string> = new Map([
+  ['insufficient-storage', 'quota-not-exceeded'],
+  ['propfind-finite-depth', 'propfind-finite-depth'],
+  ['locked', 'lock-token-submitted'],
+]);
 
 /** Third-party-copy partners quote the first KiB of an error in their user's message. */
 const MAXIMUM_TEXT = 900;
@@ -38,7 +38,7 @@ export function statusOf(error: unknown): number {
   const known = toFileError(error);
   if (!(known instanceof WeftError)) return toHttpFailure(known).status;
   if (known.kind === 'exhausted') return 507;
-  return STATUS_OF_CODE[known.code] ?? known.status;
+  return STATUS_OF_CODE.get(known.code) ?? known.status;
 }
 
 export interface ErrorPrinting {
@@ -119,7 +119,7 @@ function formatBody(
   request: IncomingMessage,
 ): [string, string] {
   const text = message.replace(/[\r\n\t]+/g, ' ').slice(0, MAXIMUM_TEXT);
-  const condition = CONDITION_OF_CODE[code];
+  const condition = CONDITION_OF_CODE.get(code);
   if (condition !== undefined) {
     return [
       'application/xml; charset=utf-8',

@@ -30,6 +30,7 @@ export interface AppPasswords {
 
 /** 160 bits in groups that people can type. */
 const PASSWORD_BYTES = 20;
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export function createAppPasswords(database: Database, instance: string): AppPasswords {
   const tables = database.withTables<StorageTables>();
@@ -76,9 +77,10 @@ export function createAppPasswords(database: Database, instance: string): AppPas
       }));
     },
     async revoke({ issuer, subject }, id) {
+      if (!ID.test(id)) return false;
       const { rows } = await sql<{ id: string }>`
         delete from storage.app_passwords
-        where instance = ${instance} and id::text = ${id} and issuer = ${issuer} and subject = ${subject}
+        where instance = ${instance} and id = ${id}::uuid and issuer = ${issuer} and subject = ${subject}
         returning id`.execute(database.sql);
       return rows.length > 0;
     },

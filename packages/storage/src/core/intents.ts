@@ -5,7 +5,7 @@ import type { Logger } from '@weft/kernel/telemetry';
 import { z } from 'zod';
 import { createBatches } from './batches.ts';
 import { isAbandoned, stagingName } from './files/staging.ts';
-import type { Entry, Journal } from './journal.ts';
+import { type Entry, isUnstorable, type Journal } from './journal.ts';
 
 const path = z.array(z.string());
 const inode = z.string().regex(/^\d+$/);
@@ -117,7 +117,10 @@ export async function openIntents(folder: string, journal: Journal, log: Logger)
     timer = undefined;
     try {
       for (let entry = failed[0]; entry && !closed; entry = failed[0]) {
-        await journal.write(entry);
+        await journal.write(entry).catch((error: unknown) => {
+          if (!isUnstorable(error)) throw error;
+          log.error({ error: describeError(error) }, 'a change can never be recorded; it is passed over');
+        });
         failed.shift();
         await settle();
       }

@@ -1,5 +1,5 @@
 import type { ComponentContext } from '@weft/kernel/component';
-import type { AnyTx } from '@weft/kernel/database';
+import { type AnyTx, errorCode } from '@weft/kernel/database';
 import { emit, type NewEvent } from '@weft/kernel/events';
 import { createBatches } from './batches.ts';
 import type { ChecksumRecord, ChecksumStore } from './checksums/checksum-store.ts';
@@ -61,29 +61,39 @@ export function createJournal(
   follow: (tx: AnyTx, entries: readonly Entry[]) => Promise<void> = () => Promise.resolve(),
 ): Journal {
   const notes = createSettledNotes(context.database);
-  const write = createBatches<Entry>((entries) =>
-    context.database.transaction(async (tx) => {
-      await checksums.record(
-        tx,
-        entries.flatMap((entry) => entry.checksums ?? []),
-      );
-      await usage.apply(
-        tx,
-        entries.flatMap((entry) => entry.space ?? []),
-      );
-      await notes.record(
-        tx,
-        entries.flatMap(({ note }) => note ?? []),
-      );
-      for (const work of entries.flatMap(({ also }) => also ?? [])) await work(tx);
-      await follow(tx, entries);
-      const events = entries.flatMap((entry) =>
-        (entry.changes ?? []).map((change) => toEvent(site, entry.account, change)),
-      );
-      if (events.length > 0) await emit(tx, context.wakeUps, 'storage', events);
-    }),
+  const write = createBatches<Entry>(
+    (entries) =>
+      context.database.transaction(async (tx) => {
+        await checksums.record(
+          tx,
+          entries.flatMap((entry) => entry.checksums ?? []),
+        );
+        await usage.apply(
+          tx,
+          entries.flatMap((entry) => entry.space ?? []),
+        );
+        await notes.record(
+          tx,
+          entries.flatMap(({ note }) => note ?? []),
+        );
+        for (const work of entries.flatMap(({ also }) => also ?? [])) await work(tx);
+        await follow(tx, entries);
+        const events = entries.flatMap((entry) =>
+          (entry.changes ?? []).map((change) => toEvent(site, entry.account, change)),
+        );
+        if (events.length > 0) await emit(tx, context.wakeUps, 'storage', events);
+      }),
+    isUnstorable,
   );
   return { write, settledNotes: notes.of, forgetNotes: notes.forget };
+}
+
+/**
+ * Whether an entry says what PostgreSQL cannot hold (SQLSTATE classes 22, 23 and 54), so that it never will be written.
+ * Users have much to say about their files; none of it may keep the changes of others from being recorded.
+ */
+export function isUnstorable(error: unknown): boolean {
+  return /^(22|23|54)[0-9A-Z]{3}$/.test(errorCode(error) ?? '');
 }
 
 /** The subject names the file across sites: `observatory:/rucio/a`. */

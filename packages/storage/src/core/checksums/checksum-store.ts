@@ -1,6 +1,7 @@
 import type { Database, Sql } from '@weft/kernel/database';
 import { sql } from 'kysely';
 import type { FileFacts } from '../files/types.ts';
+import { signed } from '../signed.ts';
 import type { Digests } from './digests.ts';
 
 export interface ChecksumRecord {
@@ -96,7 +97,7 @@ export function createChecksumStore(database: Database, instance: string): Check
           ${files.map(({ area }) => area)}::text[],
           ${files.map(({ facts }) => signed(facts.inode))}::bigint[],
           ${files.map(({ facts }) => String(facts.size))}::bigint[],
-          ${files.map(({ facts }) => String(facts.modifiedNs))}::bigint[],
+          ${files.map(({ facts }) => signed(facts.modifiedNs))}::bigint[],
           ${files.map(({ digests }) => JSON.stringify(digests))}::jsonb[]
         ) as file (area, inode, size_bytes, modified_ns, digests)
         order by area, inode
@@ -118,9 +119,4 @@ export function createChecksumStore(database: Database, instance: string): Check
       }
     },
   };
-}
-
-/** Inodes are unsigned 64-bit numbers, PostgreSQL's are signed. */
-function signed(inode: bigint): string {
-  return String(BigInt.asIntN(64, inode));
 }

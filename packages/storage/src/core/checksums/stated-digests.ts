@@ -15,17 +15,17 @@ const BYTES: Readonly<Record<Algorithm, number>> = {
 export const HEXADECIMAL: ReadonlySet<Algorithm> = new Set(['adler32', 'crc32c']);
 
 /** Other spellings: `adler` of the IANA registry and of RFC 9530 servers, hyphens that people add or drop. */
-const SPELLINGS: Readonly<Record<string, Algorithm>> = {
-  adler: 'adler32',
-  sha1: 'sha',
-  'sha-1': 'sha',
-  sha256: 'sha-256',
-  sha512: 'sha-512',
-};
+const SPELLINGS: ReadonlyMap<string, Algorithm> = new Map([
+  ['adler', 'adler32'],
+  ['sha1', 'sha'],
+  ['sha-1', 'sha'],
+  ['sha256', 'sha-256'],
+  ['sha512', 'sha-512'],
+]);
 
 /** @returns `undefined` for a name that we do not know. */
 export function toAlgorithm(name: string): Algorithm | undefined {
-  return ALGORITHMS.find((algorithm) => algorithm === name) ?? SPELLINGS[name];
+  return ALGORITHMS.find((algorithm) => algorithm === name) ?? SPELLINGS.get(name);
 }
 
 /**

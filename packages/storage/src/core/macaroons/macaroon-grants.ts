@@ -96,9 +96,10 @@ export function createMacaroonGrants(database: Database, instance: string): Maca
       return rows.map(toGrant);
     },
     async revoke({ issuer, subject }, id) {
+      if (!/^\d{1,18}$/.test(id)) return false;
       const { rows } = await sql<{ id: string }>`
         delete from storage.macaroon_grants
-        where instance = ${instance} and id::text = ${id} and issuer = ${issuer} and subject = ${subject}
+        where instance = ${instance} and id = ${id}::bigint and issuer = ${issuer} and subject = ${subject}
         returning id::text`.execute(database.sql);
       return rows.length > 0;
     },

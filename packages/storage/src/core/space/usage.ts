@@ -1,6 +1,7 @@
 import type { AnyTx, Database, Sql } from '@weft/kernel/database';
 import { sql } from 'kysely';
 import type { FileFacts } from '../files/types.ts';
+import { signed } from '../signed.ts';
 
 /** Whose bytes in which area; `area` as it is called in the configuration. */
 export interface Account {
@@ -150,7 +151,7 @@ export function createUsage(database: Database, instance: string, process: strin
         from unnest(
           ${files.map(({ area }) => area)}::text[],
           ${files.map(({ file }) => signed(file.inode))}::bigint[],
-          ${files.map(({ file }) => String(file.createdNs))}::bigint[],
+          ${files.map(({ file }) => signed(file.createdNs))}::bigint[],
           ${files.map(({ owner }) => owner)}::text[]
         ) as file (area, inode, created_ns, owner)
         order by area, inode
@@ -176,7 +177,7 @@ export function createUsage(database: Database, instance: string, process: strin
         where instance = ${instance} and area = ${area}
           and inode = any(${files.map(({ inode }) => signed(inode))}::bigint[])`.execute(database.sql);
       const known = new Map(rows.map((row) => [`${row.inode}:${row.created_ns}`, row.owner]));
-      return files.map(({ inode, createdNs }) => known.get(`${signed(inode)}:${createdNs}`) ?? '');
+      return files.map(({ inode, createdNs }) => known.get(`${signed(inode)}:${signed(createdNs)}`) ?? '');
     },
 
     async countedAt(area, owner) {
@@ -208,9 +209,4 @@ export function createUsage(database: Database, instance: string, process: strin
       });
     },
   };
-}
-
-/** Inodes are unsigned 64-bit numbers, PostgreSQL's are signed. */
-function signed(inode: bigint): string {
-  return String(BigInt.asIntN(64, inode));
 }

@@ -1,6 +1,7 @@
 import type { AnyTx, Database, Sql } from '@weft/kernel/database';
 import { sql } from 'kysely';
 import type { FileFacts } from '../files/types.ts';
+import { signed } from '../signed.ts';
 
 type Content = Pick<FileFacts, 'inode' | 'size' | 'modifiedNs'>;
 
@@ -125,7 +126,7 @@ export function createTapeFiles(database: Database, instance: string): TapeFiles
             ${files.map(({ path }) => path)}::text[],
             ${files.map(({ inode }) => signed(inode))}::bigint[],
             ${files.map(({ size }) => String(size))}::bigint[],
-            ${files.map(({ modifiedNs }) => String(modifiedNs))}::bigint[]
+            ${files.map(({ modifiedNs }) => signed(modifiedNs))}::bigint[]
           ) with ordinality as asked (path, inode, size_bytes, modified_ns, position)
         )
         select position::text, known.on_disk, known.copy, known.adler32 from asked
@@ -181,7 +182,7 @@ export function createTapeFiles(database: Database, instance: string): TapeFiles
         ${added.map(({ path }) => path)}::text[],
         ${added.map(({ inode }) => signed(inode))}::bigint[],
         ${added.map(({ size }) => String(size))}::bigint[],
-        ${added.map(({ modifiedNs }) => String(modifiedNs))}::bigint[],
+        ${added.map(({ modifiedNs }) => signed(modifiedNs))}::bigint[],
         ${added.map(({ account }) => account)}::text[]
       ) as added (area, path, inode, size_bytes, modified_ns, account)`;
       const gone = await sql<{ copy: string | null }>`
@@ -211,7 +212,7 @@ export function createTapeFiles(database: Database, instance: string): TapeFiles
 
     async refresh(file, now) {
       await sql`
-        update storage.tape_files set size_bytes = ${String(now.size)}::bigint, modified_ns = ${String(now.modifiedNs)}::bigint
+        update storage.tape_files set size_bytes = ${String(now.size)}::bigint, modified_ns = ${signed(now.modifiedNs)}::bigint
         where ${same(file)} and copy is null`.execute(database.sql);
     },
 
@@ -224,7 +225,7 @@ export function createTapeFiles(database: Database, instance: string): TapeFiles
     },
 
     async announce(file, modifiedNs) {
-      await sql`update storage.tape_files set replacing_ns = ${String(modifiedNs)}::bigint where ${same(file)} and on_disk = ${file.onDisk}`.execute(
+      await sql`update storage.tape_files set replacing_ns = ${signed(modifiedNs)}::bigint where ${same(file)} and on_disk = ${file.onDisk}`.execute(
         database.sql,
       );
     },
@@ -240,7 +241,7 @@ export function createTapeFiles(database: Database, instance: string): TapeFiles
           and inode <> ${signed(file.inode)}::bigint and replacing_ns is null`.execute(tx);
       await sql`
         update storage.tape_files set inode = ${signed(now.inode)}::bigint, size_bytes = ${String(now.size)}::bigint,
-          modified_ns = ${String(now.modifiedNs)}::bigint, on_disk = ${onDisk}, replacing_ns = null,
+          modified_ns = ${signed(now.modifiedNs)}::bigint, on_disk = ${onDisk}, replacing_ns = null,
           disk_until = now() + make_interval(secs => ${diskSeconds})
         where ${same(file)}`.execute(tx);
     },
@@ -284,7 +285,7 @@ export function createTapeFiles(database: Database, instance: string): TapeFiles
 
   function same({ area, inode, size, modifiedNs }: TapeFile) {
     return sql`instance = ${instance} and area = ${area} and inode = ${signed(inode)}::bigint
-      and size_bytes = ${String(size)}::bigint and modified_ns = ${String(modifiedNs)}::bigint`;
+      and size_bytes = ${String(size)}::bigint and modified_ns = ${signed(modifiedNs)}::bigint`;
   }
 }
 
@@ -305,9 +306,4 @@ function toFile(row: Row): TapeFile {
 
 function copiesOf(rows: readonly { copy: string | null }[]): string[] {
   return rows.flatMap(({ copy }) => copy ?? []);
-}
-
-/** Inodes are unsigned 64-bit numbers, PostgreSQL's are signed. */
-function signed(inode: bigint): string {
-  return String(BigInt.asIntN(64, inode));
 }
