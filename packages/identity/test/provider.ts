@@ -166,6 +166,7 @@ export async function startProvider(
     issuers: [ISSUER, changes.second_issuer?.url ?? []].flat().map((issuer) => ({ issuer })),
     fetch,
     log: test.log,
+    wakeUps: test.wakeUps,
   });
   const config = configSchema.parse(await provider(changes));
   const context = createTestContext({ test, config, verifier, fetch });

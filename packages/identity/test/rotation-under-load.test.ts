@@ -4,7 +4,7 @@ import {
   type Revocations,
   type TokenVerifier,
 } from '@weft/kernel/auth';
-import { decodeProtectedHeader } from 'jose';
+import { decodeProtectedHeader, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { ISSUER, type RunningProvider, STORAGE, secretOf, startProvider } from './provider.ts';
 
@@ -31,7 +31,7 @@ beforeAll(async () => {
   const { database, wakeUps, log } = provider.context;
   revocations = createRevocations({ database, wakeUps, log });
   verifiers = [1, 2].map(() =>
-    createTokenVerifier({ issuers: [{ issuer: ISSUER }], fetch: provider.fetch, log, revocations }),
+    createTokenVerifier({ issuers: [{ issuer: ISSUER }], fetch: provider.fetch, log, revocations, wakeUps }),
   );
 });
 afterAll(async () => {
@@ -118,6 +118,30 @@ it('takes a key that leaked out of use at every verifier within a second, with a
   await expect.poll(async () => keyOf(await storageToken())).toBe(active);
   const published = await (await provider.fetch(`${ISSUER}/jwk`)).text();
   for (const key of removed) expect(published).not.toContain(key);
+});
+
+it('an emergency rotation is known at once, even to a verifier that somebody has made ask for unknown keys', async () => {
+  await verify(await storageToken());
+  const { privateKey } = await generateKeyPair('RS256');
+  const forged = await new SignJWT({ sub: 'x', aud: STORAGE, scope: '' })
+    .setProtectedHeader({ alg: 'RS256', kid: 'unknown' })
+    .setIssuer(ISSUER)
+    .setIssuedAt()
+    .setExpirationTime('5m')
+    .sign(privateKey);
+  // Now no unknown key is asked for within a minute, unless the issuer says that there is one.
+  await expect(verify(forged)).rejects.toMatchObject({ code: 'invalid_token' });
+  const { active } = await rotate({ leaked: true });
+  await expect.poll(async () => keyOf(await storageToken())).toBe(active);
+  await expect
+    .poll(
+      () =>
+        storageToken()
+          .then(verify)
+          .then(() => 'good', String),
+      { timeout: 5000 },
+    )
+    .toBe('good');
 });
 
 it('is for administrators only', async () => {

@@ -4,7 +4,7 @@ import { sql } from 'kysely';
 import type { IdentityTables } from '../db/schema.ts';
 import { type AuditEntry, recordAudit } from './audit.ts';
 import { lockRealm, promotePublishedKey, type RotateOptions } from './rotate-keys.ts';
-import { addSigningKey, KEYS_CHANGED } from './signing-keys.ts';
+import { addSigningKey, tellKeysChanged } from './signing-keys.ts';
 
 /** Longer than the longest token can live, and the clocks of verifiers can be behind. */
 const KEPT_MILLISECONDS = 26 * 3600_000;
@@ -68,7 +68,7 @@ export async function replaceSigningKey(
         data: { issuer: realm.issuer, active, removed: removed.map(({ id }) => id) },
       },
     ]);
-    wakeUps.wake(tx, KEYS_CHANGED);
+    tellKeysChanged(tx, wakeUps);
     return { active, removed: removed.map(({ id }) => id) };
   });
 }

@@ -2,7 +2,7 @@ import type { SecretBox } from '@weft/kernel/config';
 import type { Database, Tx, WakeUps } from '@weft/kernel/database';
 import { sql } from 'kysely';
 import type { IdentityTables } from '../db/schema.ts';
-import { addSigningKey, KEYS_CHANGED } from './signing-keys.ts';
+import { addSigningKey, tellKeysChanged } from './signing-keys.ts';
 
 /**
  * Ages of the states of a key (brief alise-aai 3.3):
@@ -38,7 +38,7 @@ export async function ensureSigningKey(
       .executeTakeFirst();
     if (present !== undefined) return;
     await addSigningKey(tx, secrets, realm, 'active');
-    wakeUps.wake(tx, KEYS_CHANGED);
+    tellKeysChanged(tx, wakeUps);
   });
 }
 
@@ -58,7 +58,7 @@ export async function rotateKeys(
     const promoted = await promoteIfDue(tx, realm);
     const published = await publishIfDue(tx, secrets, realm);
     const changed = removed.numDeletedRows > 0n || promoted || published;
-    if (changed) wakeUps.wake(tx, KEYS_CHANGED);
+    if (changed) tellKeysChanged(tx, wakeUps);
     return changed;
   });
 }

@@ -1,6 +1,7 @@
 import { createPrivateKey, type JsonWebKey } from 'node:crypto';
+import { announceNewKeys } from '@weft/kernel/auth';
 import { Secret, type SecretBox } from '@weft/kernel/config';
-import type { Database, Sql, WakeUps } from '@weft/kernel/database';
+import type { AnyTx, Database, Sql, WakeUps } from '@weft/kernel/database';
 import { WeftError } from '@weft/kernel/errors';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose';
 import { sql } from 'kysely';
@@ -12,6 +13,12 @@ export const SIGNING_ALGORITHM = 'RS256';
 const RSA_BITS = 2048;
 
 export const KEYS_CHANGED = 'identity.keys';
+
+/** Tells the issuer in every process, and every verifier of the installation. */
+export function tellKeysChanged(tx: AnyTx, wakeUps: WakeUps): void {
+  wakeUps.wake(tx, KEYS_CHANGED);
+  announceNewKeys(tx, wakeUps);
+}
 
 /** The keys of one realm as this process sees them: read once, read again when another process has changed them. */
 export interface SigningKeys {

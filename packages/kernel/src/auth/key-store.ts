@@ -19,6 +19,8 @@ export interface KeyStore {
    * @throws {WeftError} `unauthenticated` when the issuer has no such key; `unavailable` when its keys were never read.
    */
   find(algorithm: string, keyId: string | undefined): Promise<KeyObject>;
+  /** The issuer has said that it has new keys: for a minute an unknown one may be asked for every second. */
+  expectNewKeys(): void;
   /** Grows whenever the set of keys has changed: verdicts of an older generation are void. */
   generation(): number;
 }
@@ -36,6 +38,8 @@ export interface KeyStoreOptions {
 const REFRESH_AFTER = 6 * 3600_000;
 const EXPIRE_AFTER = 2 * 24 * 3600_000;
 const UNKNOWN_KEY_COOLDOWN = 60_000;
+/** While new keys are expected: this process's issuer may hear of them a moment after we do. */
+const EXPECTING_COOLDOWN = 1000;
 const FAILURE_COOLDOWN = 30_000;
 const MINIMUM_RSA_BITS = 2048;
 
@@ -61,7 +65,8 @@ interface KeySet {
 
 /**
  * Keeps one issuer's keys: reads them on first use, refreshes them in the background every six hours, and goes on serving
- * the old ones for two days while the issuer is down. An unknown key id causes at most one request a minute.
+ * the old ones for two days while the issuer is down. An unknown key id causes at most one request a minute;
+ * an issuer of this installation can say that there are new ones (`announceNewKeys`).
  */
 export function createKeyStore({ issuer, fetch, log, cacheFolder, now }: KeyStoreOptions): KeyStore {
   const file =
@@ -77,6 +82,7 @@ export function createKeyStore({ issuer, fetch, log, cacheFolder, now }: KeyStor
   let running: Promise<void> | undefined;
   let lastFailure: { at: number; error: unknown } | undefined;
   let lastUnknownKey = Number.NEGATIVE_INFINITY;
+  let expectingUntil = Number.NEGATIVE_INFINITY;
 
   async function fetchKeys(): Promise<void> {
     const { jwks_uri } = await discover(issuer, fetch);
@@ -163,6 +169,10 @@ export function createKeyStore({ issuer, fetch, log, cacheFolder, now }: KeyStor
 
   return {
     generation: () => generation,
+    expectNewKeys() {
+      lastUnknownKey = Number.NEGATIVE_INFINITY;
+      expectingUntil = now() + UNKNOWN_KEY_COOLDOWN;
+    },
     atHand: (algorithm, keyId) =>
       current !== undefined && now() - current.fetchedAt < REFRESH_AFTER
         ? select(current, algorithm, keyId)
@@ -171,7 +181,8 @@ export function createKeyStore({ issuer, fetch, log, cacheFolder, now }: KeyStor
       const keys = await available();
       const known = select(keys, algorithm, keyId);
       if (known !== undefined) return known;
-      if (now() - lastUnknownKey >= UNKNOWN_KEY_COOLDOWN) {
+      const cooldown = now() < expectingUntil ? EXPECTING_COOLDOWN : UNKNOWN_KEY_COOLDOWN;
+      if (now() - lastUnknownKey >= cooldown) {
         lastUnknownKey = now();
         await refresh();
       } else if (running !== undefined) {

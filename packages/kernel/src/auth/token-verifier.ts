@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import type { AnyTx, WakeUps } from '../database/index.ts';
 import { WeftError } from '../errors/index.ts';
 import type { GuardedFetch } from '../http/index.ts';
 import type { Logger } from '../telemetry/index.ts';
@@ -20,8 +21,17 @@ export interface TokenVerifierOptions {
   cacheFolder?: string | undefined;
   /** What was taken back although its signature holds; asked for every token, cached or not. */
   revocations?: Revocations;
+  /** By which the issuers of this installation tell that they have new keys. */
+  wakeUps?: WakeUps;
   /** Milliseconds since 1970; for tests. */
   now?: () => number;
+}
+
+const NEW_KEYS = 'auth:new-keys';
+
+/** Tells every verifier of the installation that an issuer here has new keys; nobody then waits out a cooldown. */
+export function announceNewKeys(tx: AnyTx, wakeUps: WakeUps): void {
+  wakeUps.wake(tx, NEW_KEYS);
 }
 
 const DEFAULT_ALGORITHMS = ['RS256', 'ES256'];
@@ -69,6 +79,7 @@ export function createTokenVerifier({
   log,
   cacheFolder,
   revocations,
+  wakeUps,
   now = Date.now,
 }: TokenVerifierOptions): TokenVerifier {
   const known = new Map<string, KnownIssuer>();
@@ -86,6 +97,9 @@ export function createTokenVerifier({
   const opaque = [...new Set(known.values())].flatMap((issuer) => {
     const client = issuer.trust.introspection;
     return client === undefined ? [] : [{ issuer, client }];
+  });
+  const unsubscribe = wakeUps?.on(NEW_KEYS, () => {
+    for (const { keys } of known.values()) keys.expectNewKeys();
   });
   const accepted = createTokenCache<Verdict<Accepted>>(CACHED_VERDICTS);
   const refused = createTokenCache<Verdict<WeftError>>(CACHED_REFUSALS);
@@ -203,6 +217,7 @@ export function createTokenVerifier({
       return outcome.principal;
     },
     async close() {
+      unsubscribe?.();
       accepted.clear();
       refused.clear();
     },

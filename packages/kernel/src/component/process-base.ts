@@ -87,6 +87,7 @@ export async function openProcess(
     closers.push(() => revocations.close());
     const verifier = createTokenVerifier({
       revocations,
+      wakeUps,
       issuers: trustedIssuersOf(settings),
       fetch,
       log,
