@@ -238,6 +238,8 @@ function storageSection({ endpoints, folder, ports }: Surroundings) {
       listen: listen(ports.storage(site.index), site.host),
       url: endpoints.sites[site.name]?.storage,
       identity: { url: endpoints.identity },
+      // Several storages and everything else share the machine.
+      processes: 1,
       areas: [{ name: 'default', path: '/', root: folder.site(site.name, 'storage') }],
     })),
   };

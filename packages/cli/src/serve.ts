@@ -9,7 +9,8 @@ import { parseConfiguration, readConfigurationFile } from '@weft/kernel/config';
 import { ExitError } from '@weft/kernel/errors';
 import { z } from 'zod';
 import { COMPONENT_NAMES, type ComponentName, isComponentName, loadComponent } from './components.ts';
-import { isSupervised, released } from './supervised.ts';
+import { countProcesses, serveInProcesses } from './serve-in-processes.ts';
+import { isMigrated, type Running, released } from './supervised.ts';
 
 export interface ServeOptions {
   readonly config: string;
@@ -21,13 +22,15 @@ export interface ServeOptions {
 const storageSectionSchema = z.object({ instances: z.array(z.looseObject({ site: z.string() })).min(1) });
 
 /** Starts components as the configuration file says; what `weft serve` and the children of `weft up` run. */
-export async function serveComponents(names: readonly string[], options: ServeOptions) {
+export async function serveComponents(names: readonly string[], options: ServeOptions): Promise<Running> {
   for (const name of names) {
     if (!isComponentName(name))
       throw new ExitError(64, `There is no component ${name}. Components: ${COMPONENT_NAMES.join(', ')}.`);
     await loadComponent(name);
   }
   await released();
+  const count = countProcesses(names, options);
+  if (count > 1) return serveInProcesses(count, names, options);
   const file = readConfigurationFile(options.config, process.env);
   refuseUnknownSections(file, options.config);
   const settings = parseConfiguration(settingsSchema, file, { source: options.config });
@@ -36,7 +39,7 @@ export async function serveComponents(names: readonly string[], options: ServeOp
     if (!isComponentName(name)) continue;
     components.push(await configureComponent(name, sectionOf(name, file, options), options.config));
   }
-  return startComponents(settings, components, options.role, { migrated: isSupervised() });
+  return startComponents(settings, components, options.role, { migrated: isMigrated() });
 }
 
 /** @throws {ExitError} 78 for a key at the top level that nothing reads. */

@@ -9,7 +9,7 @@ export const childMessageSchema = z.discriminatedUnion('type', [
 
 type ChildMessage = z.output<typeof childMessageSchema>;
 
-/** Set for the children of a supervisor, which live and die with it. */
+/** Set for the children of a supervisor, which live and die with it: to `group` where it has not migrated the database. */
 export const SUPERVISED = 'WEFT_SUPERVISED';
 
 /**
@@ -29,6 +29,11 @@ export interface Running {
 /** Whether this process has a supervisor. */
 export function isSupervised(): boolean {
   return process.env[SUPERVISED] !== undefined;
+}
+
+/** Whether a supervisor has brought the database up to date. */
+export function isMigrated(): boolean {
+  return isSupervised() && process.env[SUPERVISED] !== 'group';
 }
 
 /** Resolves when the supervisor lets this process go on; at once when there is none. */

@@ -152,6 +152,23 @@ const mappingMethodSchema = z.discriminatedUnion('method', [
     claim: z.string().default('preferred_username').describe('Claim of the access token'),
     pattern: z.string().default('^(.+)$').describe('Regular expression whose first group is the account'),
   }),
+  z.strictObject({
+    method: z.literal('pool'),
+    name: z.string().default('pool').describe('Names the pool in the database; never change it'),
+    issuer: z.string().describe('Whose users are served'),
+    group: z.string().optional().describe('Only members of this group, compared exactly'),
+    accounts: z
+      .array(z.string())
+      .min(1)
+      .describe('Local accounts that are lent, one to each user: "grid[001-200]"'),
+    recycle_days: z
+      .int()
+      .positive()
+      .optional()
+      .describe(
+        'An account unused for so long is lent to somebody else, with the files in it; default: never',
+      ),
+  }),
 ]);
 
 const multiUserSchema = z.strictObject({
@@ -166,6 +183,18 @@ const multiUserSchema = z.strictObject({
     .default([])
     .describe('Serve only accounts in one of these local groups; empty: all'),
   maximum_workers: z.int().positive().default(200).describe('Users served at once'),
+  worker_memory_bytes: z
+    .int()
+    .min(64 * 1024 ** 2)
+    .default(512 * 1024 ** 2)
+    .describe('What a worker may take; one that wants more ends, and is started again'),
+  worker_cgroup: z
+    .string()
+    .startsWith('/')
+    .optional()
+    .describe(
+      'Folder of cgroup v2 with the memory controller, in which the service may make groups for workers; without it RLIMIT_DATA is the limit',
+    ),
   anonymous_account: z
     .string()
     .optional()
@@ -260,6 +289,12 @@ export const storageConfig = z.strictObject({
     .array(z.string())
     .default([])
     .describe('Accepted audiences besides the URL, host:port and host'),
+  processes: z
+    .union([z.literal('auto'), z.int().min(1).max(64)])
+    .default('auto')
+    .describe(
+      'Processes that serve the instance together on its port, each with one event loop; auto: one a core, four at most',
+    ),
   client_certificates: z
     .boolean()
     .default(false)

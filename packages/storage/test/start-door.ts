@@ -1,11 +1,13 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { IncomingHttpHeaders } from 'node:http';
 import { Agent, createServer, request as httpsRequest, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import {
   type Component,
   configured,
@@ -79,11 +81,15 @@ export interface TestSite {
 
 export interface TestProcess {
   readonly door: TestDoor;
-  /** While it runs. */
+  /** While it runs; with `processes`, of the one that the others belong to. */
   readonly pid: number | undefined;
+  /** Those that answer requests. */
+  serving(): readonly number[];
   start(): Promise<void>;
-  /** kill -9. */
+  /** kill -9, of all that belongs to it. */
   kill(): Promise<void>;
+  /** SIGTERM; resolves when it has ended. */
+  end(): Promise<void>;
 }
 
 const EVERYTHING = 'storage.read:/ storage.modify:/';
@@ -210,8 +216,9 @@ export async function startTestSite(parent = tmpdir()): Promise<TestSite> {
       get pid() {
         return child?.pid;
       },
+      serving: () => servingProcesses(child?.pid),
       async start() {
-        child = fork(new URL('./door-process.ts', import.meta.url), [file], {
+        child = fork(DOOR_PROCESS, [file], {
           stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
         });
         children.add(child);
@@ -220,7 +227,18 @@ export async function startTestSite(parent = tmpdir()): Promise<TestSite> {
       async kill() {
         if (!child) return;
         const exited = once(child, 'exit');
+        const serving = servingProcesses(child.pid);
+        // The one that starts them again first.
         child.kill('SIGKILL');
+        for (const pid of serving) killNow(pid);
+        await exited;
+        while (serving.some(isThere)) await sleep(10);
+        children.delete(child);
+      },
+      async end() {
+        if (!child) return;
+        const exited = once(child, 'exit');
+        child.kill('SIGTERM');
         await exited;
         children.delete(child);
       },
@@ -280,6 +298,36 @@ export async function send(agent: Agent, method: string, url: string, call: Call
   for await (const chunk of response) chunks.push(chunk);
   const whole = Buffer.concat(chunks);
   return { status: response.statusCode, headers: response.headers, body: whole, text: whole.toString() };
+}
+
+const DOOR_PROCESS = fileURLToPath(new URL('./door-process.ts', import.meta.url));
+
+/** Of a door's processes those that answer requests: the children that it has started for that, or itself. */
+function servingProcesses(door: number | undefined): number[] {
+  if (door === undefined) return [];
+  const started = readdirSync('/proc').filter((name) => {
+    try {
+      const parent = /^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${name}/status`, 'utf8'))?.[1];
+      if (parent !== String(door)) return false;
+      return readFileSync(`/proc/${name}/cmdline`, 'utf8').includes(DOOR_PROCESS);
+    } catch {
+      // No process, or one that has ended meanwhile.
+      return false;
+    }
+  });
+  return started.length > 0 ? started.map(Number) : [door];
+}
+
+function killNow(pid: number): void {
+  if (isThere(pid)) process.kill(pid, 'SIGKILL');
+}
+
+function isThere(pid: number): boolean {
+  try {
+    return /^State:\s+[^ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
 }
 
 /** What unfinished uploads have left in an area: nothing, when all is well. */

@@ -5,6 +5,7 @@ import { text } from 'node:stream/consumers';
 import { createSecretBox, Secret } from '@weft/kernel/config';
 import { createWakeUps, openDatabase } from '@weft/kernel/database';
 import { createGuardedFetch, createOutgoingRules } from '@weft/kernel/http';
+import { createAlone } from '@weft/kernel/processes';
 import { createLogger, createMetrics } from '@weft/kernel/telemetry';
 import { createTestIssuer } from '@weft/kernel/testing';
 import { z } from 'zod';
@@ -52,6 +53,7 @@ await startMoveFiles({
   fetch: createGuardedFetch({ allowOrigins: input.allowOrigins }),
   outgoing: createOutgoingRules({ allowOrigins: input.allowOrigins }),
   secrets: createSecretBox(randomBytes(32)),
+  siblings: createAlone(),
   log,
   metrics: createMetrics(),
   dataFolder: tmpdir(),

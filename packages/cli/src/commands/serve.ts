@@ -1,6 +1,13 @@
-import { type ServeOptions, serveComponents } from '../serve.ts';
-import { runUntilStopped } from '../supervised.ts';
+import type { ServeOptions } from '../serve.ts';
+import { countProcesses, serveInProcesses } from '../serve-in-processes.ts';
+import { isSupervised, runUntilStopped } from '../supervised.ts';
 
 export function serve(components: readonly string[], options: ServeOptions): Promise<void> {
-  return runUntilStopped(() => serveComponents(components, options));
+  return runUntilStopped(async () => {
+    // A process that others work for needs none of the components' code; under a supervisor its configuration is not there yet.
+    const count = isSupervised() ? 1 : countProcesses(components, options);
+    if (count > 1) return serveInProcesses(count, components, options);
+    const { serveComponents } = await import('../serve.ts');
+    return serveComponents(components, options);
+  });
 }

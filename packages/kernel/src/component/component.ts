@@ -5,6 +5,7 @@ import type { SecretBox } from '../config/index.ts';
 import type { Database, WakeUps } from '../database/index.ts';
 import type { EventVisibility } from '../events/index.ts';
 import type { GuardedFetch, ListenerOptions, OutgoingRules } from '../http/index.ts';
+import type { Siblings } from '../processes/index.ts';
 import type { Logger, Metrics } from '../telemetry/index.ts';
 import type { ComponentName } from './component-name.ts';
 import type { Daemon } from './daemon.ts';
@@ -27,6 +28,8 @@ export interface ComponentContext<Config> {
   readonly outgoing: OutgoingRules;
   /** Encrypts credentials that must be kept (delegated tokens, refresh tokens). */
   readonly secrets: SecretBox;
+  /** Processes that serve the same ports; usually this one alone. */
+  readonly siblings: Siblings;
   readonly log: Logger;
   readonly metrics: Metrics;
   /** Folder for files of this component (made, 0700). Durable state belongs into the database. */

@@ -44,7 +44,13 @@ export async function reachDatabase(settings: Settings, log: Logger): Promise<Re
   };
 }
 
-/** Connections that one process may hold; the embedded server has 80 for all. */
-export function connectionsOf({ database }: Settings): number {
-  return database === 'embedded' ? 16 : database.connections;
+/** What processes that share ports (`sharing` of them) have together of the embedded server, which has 80 for all. */
+const EMBEDDED_CONNECTIONS = 16;
+/** With fewer, requests would wait for each other. */
+const LEAST_CONNECTIONS = 4;
+
+/** Connections that one process may hold. */
+export function connectionsOf({ database }: Settings, sharing: number): number {
+  if (database !== 'embedded') return database.connections;
+  return Math.max(LEAST_CONNECTIONS, Math.floor(EMBEDDED_CONNECTIONS / sharing));
 }

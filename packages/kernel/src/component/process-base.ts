@@ -18,6 +18,7 @@ import {
   openServerCertificate,
   type ServerCertificate,
 } from '../http/index.ts';
+import { findSiblings, type Group } from '../processes/index.ts';
 import { createLogger, createMetrics, type Logger, type Metrics, startTracing } from '../telemetry/index.ts';
 import { connectionsOf, reachDatabase } from './database-target.ts';
 import type { Settings } from './settings.ts';
@@ -35,6 +36,7 @@ export interface ProcessBase {
   readonly certificate: ServerCertificate;
   /** Absent when the configuration does not say whom to trust. */
   readonly clientCertificates: ClientCertificates | undefined;
+  readonly siblings: Group;
   readonly log: Logger;
   readonly metrics: Metrics;
 }
@@ -50,6 +52,7 @@ export async function openProcess(
   names: { log: string; application: string },
 ): Promise<{ base: ProcessBase; close(): Promise<void> }> {
   const log = createLogger({ name: names.log, level: settings.log.level });
+  const siblings = findSiblings();
   const secrets = secretBoxOf(settings);
   const authorities = settings.outgoing.certificate_authorities.map((file) =>
     readConfiguredFile('outgoing.certificate_authorities', file).toString('utf8'),
@@ -72,7 +75,7 @@ export async function openProcess(
       ...server.target,
       log,
       applicationName: names.application,
-      maxConnections: connectionsOf(settings),
+      maxConnections: connectionsOf(settings, siblings.count),
     });
     closers.push(() => database.close());
     const reachable = {
@@ -98,6 +101,7 @@ export async function openProcess(
     const clientCertificates = await clientCertificatesOf(settings, revocations, log);
     closers.push(() => clientCertificates?.close());
     const metrics = createMetrics();
+    if (siblings.count > 1) metrics.registry.setDefaultLabels({ process: String(siblings.number) });
     return {
       base: {
         settings,
@@ -109,6 +113,7 @@ export async function openProcess(
         secrets,
         certificate,
         clientCertificates,
+        siblings,
         log,
         metrics,
       },

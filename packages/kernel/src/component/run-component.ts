@@ -9,7 +9,8 @@ import { migrateAll } from '../database/index.ts';
 import { describeError, ExitError, WeftError } from '../errors/index.ts';
 import { registerEventRoutes } from '../events/index.ts';
 import { createListener, openApiDocument } from '../http/index.ts';
-import type { Logger } from '../telemetry/index.ts';
+import type { Group, SharedPort } from '../processes/index.ts';
+import { type Logger, printTogether } from '../telemetry/index.ts';
 import type { Component, ComponentContext, ListenerDefinition } from './component.ts';
 import type { Daemon } from './daemon.ts';
 import { startDeliveries } from './event-deliveries.ts';
@@ -33,6 +34,8 @@ export interface RunningListener {
   readonly name: string;
   readonly url: string;
   readonly app: FastifyInstance;
+  /** Where several processes share the port: resolves when no new connection comes to this one any more. */
+  leave(): Promise<void>;
 }
 
 export interface RunningComponents {
@@ -91,9 +94,11 @@ export async function startComponents(
     log: components.map(({ name }) => name).join('+'),
     application: `weft-${role}`,
   });
+  base.siblings.answer(METRICS, () => base.metrics.registry.getMetricsAsJSON());
   const listeners: RunningListener[] = [];
   const daemons: Daemon[] = [];
   const stop = async () => {
+    await Promise.all(listeners.map(({ leave }) => leave()));
     await Promise.all(daemons.map((daemon) => daemon.stop()));
     await Promise.all(listeners.map(({ app }) => app.close()));
     await close();
@@ -146,6 +151,7 @@ function createContext<Config>(
     fetch: base.fetch,
     outgoing: base.outgoing,
     secrets: base.secrets,
+    siblings: base.siblings,
     log,
     metrics: base.metrics,
     dataFolder,
@@ -189,7 +195,7 @@ async function openListener(
   component: Component['name'],
   definition: ListenerDefinition,
 ): Promise<RunningListener> {
-  const { database, wakeUps, metrics, clientCertificates } = base;
+  const { database, wakeUps, metrics, clientCertificates, siblings } = base;
   if (definition.options?.requestClientCertificate && !clientCertificates) {
     throw new ExitError(
       EXIT_CONFIGURATION,
@@ -209,7 +215,7 @@ async function openListener(
     return reply.code(ready ? 200 : 503).send({ ready, component });
   });
   app.get('/.weft/metrics', async (_request, reply) =>
-    reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
+    reply.type(metrics.registry.contentType).send(await printMetrics(base)),
   );
   app.get('/.weft/openapi.json', async () =>
     openApiDocument(app, {
@@ -230,7 +236,8 @@ async function openListener(
   }
   await definition.routes(app);
   try {
-    await app.listen({ host: definition.host, port: definition.port });
+    const leave = await listen(app, siblings, definition);
+    return { component, name: definition.name, url: definition.url, app, leave };
   } catch (cause) {
     throw new ExitError(
       71,
@@ -239,5 +246,28 @@ async function openListener(
       { cause },
     );
   }
-  return { component, name: definition.name, url: definition.url, app };
+}
+
+async function listen(
+  app: FastifyInstance,
+  siblings: Group,
+  { host, port }: ListenerDefinition,
+): Promise<() => Promise<void>> {
+  if (siblings.count === 1) {
+    await app.listen({ host, port });
+    return async () => undefined;
+  }
+  let shared: SharedPort | undefined;
+  app.addHook('preClose', async () => shared?.drain());
+  await app.ready();
+  shared = await siblings.listen(app.server, { host, port });
+  return shared.leave;
+}
+
+const METRICS = 'metrics';
+
+/** Of all processes that share the port, whichever was asked. */
+async function printMetrics({ siblings, metrics: { registry } }: ProcessBase): Promise<string> {
+  if (siblings.count === 1) return registry.metrics();
+  return printTogether(await siblings.ask(METRICS, null), siblings.count);
 }

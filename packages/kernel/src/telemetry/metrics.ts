@@ -1,4 +1,4 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
 /** Prometheus metrics of one process; `/.weft/metrics` prints them. Names begin with `weft_`. */
 export interface Metrics {
@@ -55,4 +55,30 @@ export function createMetrics(): Metrics {
           }),
       ),
   };
+}
+
+/**
+ * Prints what several processes have measured as one page. Each sample has the label `process` already, so that sums are
+ * right and a process that starts again resets its own counters only; `weft_process_answers` says who is on the page.
+ */
+export async function printTogether(
+  pages: readonly { process: number; answer: unknown }[],
+  count: number,
+): Promise<string> {
+  const answered = new Set(pages.filter(({ answer }) => Array.isArray(answer)).map(({ process }) => process));
+  const answers = {
+    name: 'weft_process_answers',
+    help: 'Whether each process that shares the port has answered (1) or not (0)',
+    type: 'gauge',
+    aggregator: 'sum',
+    values: Array.from({ length: count }, (_, index) => ({
+      value: answered.has(index + 1) ? 1 : 0,
+      labels: { process: String(index + 1) },
+    })),
+  };
+  // No two samples have the same labels: whatever would be left out or averaged otherwise is printed as it is.
+  const families = pages.map(({ answer }) =>
+    (Array.isArray(answer) ? answer : []).map((family: object) => ({ ...family, aggregator: 'sum' })),
+  );
+  return AggregatorRegistry.aggregate([[answers], ...families]).metrics();
 }

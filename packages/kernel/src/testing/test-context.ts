@@ -7,6 +7,7 @@ import type { ComponentContext } from '../component/component.ts';
 import { createSecretBox } from '../config/index.ts';
 import { WeftError } from '../errors/index.ts';
 import { createGuardedFetch, createOutgoingRules, type GuardedFetch } from '../http/index.ts';
+import { createAlone } from '../processes/index.ts';
 import { createMetrics } from '../telemetry/index.ts';
 import type { TestDatabase } from './test-database.ts';
 
@@ -42,6 +43,7 @@ export function createTestContext<Config>(options: TestContextOptions<Config>): 
     fetch: options.fetch ?? createGuardedFetch({ allowOrigins: options.allowOrigins ?? [] }),
     outgoing: createOutgoingRules({ allowOrigins: options.allowOrigins ?? [] }),
     secrets: createSecretBox(randomBytes(32)),
+    siblings: createAlone(),
     log: test.log,
     metrics: createMetrics(),
     dataFolder: mkdtempSync(join(tmpdir(), 'weft-test-')),
