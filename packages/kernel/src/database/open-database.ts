@@ -105,18 +105,18 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
       work: (tx: Tx<Tables>) => Promise<Result>,
       settings: { isolation?: Isolation } = {},
     ) {
-      for (let tries = 1; ; tries++) {
-        try {
-          const { result, callbacks } = await attempt(work, settings.isolation);
-          for (const callback of callbacks) callback();
-          return result;
-        } catch (error) {
-          const code = errorCode(error);
-          if (code === undefined || !RETRYABLE.has(code) || tries === TRANSACTION_ATTEMPTS) throw error;
-          // Full jitter, so that the transactions that collided do not meet again.
-          await sleep(Math.random() * 10 * 2 ** tries);
-        }
-      }
+      const { result, callbacks } = await retryCollisions(() => attempt(work, settings.isolation));
+      for (const callback of callbacks) callback();
+      return result;
+    },
+
+    async prepared<Row>(name: string, statement: RawBuilder<Row>) {
+      const { sql: text, parameters } = statement.compile(sql);
+      const values = [...parameters];
+      const { rows } = await retryCollisions(() =>
+        pool.query<Row & pg.QueryResultRow>({ name, text, values }),
+      );
+      return rows;
     },
 
     async *stream<Row>(query: RawBuilder<Row>, settings: { batch?: number; signal?: AbortSignal } = {}) {
@@ -149,6 +149,19 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
 }
 
 type Isolation = 'read committed' | 'repeatable read' | 'serializable';
+
+async function retryCollisions<Result>(work: () => Promise<Result>): Promise<Result> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work();
+    } catch (error) {
+      const code = errorCode(error);
+      if (code === undefined || !RETRYABLE.has(code) || tries === TRANSACTION_ATTEMPTS) throw error;
+      // Full jitter, so that the transactions that collided do not meet again.
+      await sleep(Math.random() * 10 * 2 ** tries);
+    }
+  }
+}
 
 /** A server that is still recovering gets ten seconds; any other failure is told at once. */
 async function checkServer(pool: pg.Pool, target: DatabaseTarget): Promise<void> {

@@ -1,5 +1,6 @@
-import { sql } from 'kysely';
-import type { Emit } from './types.ts';
+import { type RawBuilder, sql } from 'kysely';
+import type { ComponentName } from '../component/component-name.ts';
+import type { Emit, NewEvent } from './types.ts';
 
 /** Marks the advisory locks of transactions that have events under way; the low 48 bits hold an outbox id. */
 export const EMITTING_LOCK_CLASS = 0x5745;
@@ -29,13 +30,13 @@ export function emission(component: ComponentName, events: readonly NewEvent[]):
   // is: the join has no row to number before the lock has been taken. See read-outbox.ts for the other half.
   return sql`
     insert into kernel.outbox (component, type, subject, data)
-    select ${component}, type, subject, data
-    from (
+    with emitting as materialized (
       select pg_advisory_xact_lock_shared(
         ${EMITTING_LOCK_CLASS}::bigint << 48 | case when is_called then last_value else 0 end)
       from kernel.outbox_id_seq
-      offset 0
-    ) as emitting, unnest(
+    )
+    select ${component}, type, subject, data
+    from emitting, unnest(
       ${events.map(({ type }) => type)}::text[],
       ${events.map(({ subject }) => subject)}::text[],
       ${events.map(({ data }) => JSON.stringify(data ?? null))}::jsonb[]

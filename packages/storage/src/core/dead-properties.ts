@@ -16,8 +16,6 @@ export type PropertyChange =
 
 type Work = (tx: AnyTx) => Promise<void>;
 
-const NOTHING: Work = async () => undefined;
-
 export interface DeadProperties {
   /** By path, of those that have any. */
   find(
@@ -25,10 +23,10 @@ export interface DeadProperties {
   ): Promise<ReadonlyMap<string, readonly DeadProperty[]>>;
   /** All or nothing, in order. */
   change(path: Segments, changes: readonly PropertyChange[]): Promise<void>;
-  /** Each to be done in the transaction that tells of the change; of a resource and of everything below it. */
-  forgetting(path: Segments): Promise<Work>;
-  moving(from: Segments, to: Segments): Promise<Work>;
-  copying(from: Segments, to: Segments): Promise<Work>;
+  /** Each to be done in the transaction that tells of the change, if at all; of a resource and of everything below it. */
+  forgetting(path: Segments): Promise<Work | undefined>;
+  moving(from: Segments, to: Segments): Promise<Work | undefined>;
+  copying(from: Segments, to: Segments): Promise<Work | undefined>;
 }
 
 /** Properties in PostgreSQL, by path (RFC 4918 section 4). */
@@ -84,11 +82,11 @@ export function createDeadProperties(database: Database, instance: string): Dead
       await untilBelieved();
     },
     async forgetting(path) {
-      if (!(await anyProperties())) return NOTHING;
+      if (!(await anyProperties())) return undefined;
       return (tx) => forget(tx, plainPath(path));
     },
     async moving(from, to) {
-      if (!(await anyProperties())) return NOTHING;
+      if (!(await anyProperties())) return undefined;
       const source = plainPath(from);
       const target = plainPath(to);
       return async (tx) => {
@@ -98,7 +96,7 @@ export function createDeadProperties(database: Database, instance: string): Dead
       };
     },
     async copying(from, to) {
-      if (!(await anyProperties())) return NOTHING;
+      if (!(await anyProperties())) return undefined;
       const source = plainPath(from);
       const target = plainPath(to);
       return async (tx) => {

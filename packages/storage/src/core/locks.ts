@@ -41,8 +41,8 @@ export interface Locks {
   /** Nothing when it is gone. */
   refresh(token: string, timeoutSeconds: number): Promise<Lock | undefined>;
   release(token: string): Promise<void>;
-  /** Locks of what goes away go with it, in the transaction that tells of it. */
-  forgetting(path: Segments): Promise<(tx: AnyTx) => Promise<void>>;
+  /** Locks of what goes away go with it, in the transaction that tells of it; nothing when there are none. */
+  forgetting(path: Segments): Promise<((tx: AnyTx) => Promise<void>) | undefined>;
   /** @throws {WeftError} `conflict`, code `locked`, when a lock is in the way whose token was not submitted. */
   requireTokens(
     affected: readonly AffectedResource[],
@@ -108,7 +108,7 @@ export function createLocks(database: Database, instance: string): Locks {
         .execute();
     },
     async forgetting(path) {
-      if (!(await anyLocks())) return async () => undefined;
+      if (!(await anyLocks())) return undefined;
       const plain = plainPath(path);
       return async (tx) => {
         await sql`delete from storage.locks

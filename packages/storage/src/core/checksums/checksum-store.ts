@@ -1,8 +1,9 @@
 import type { Database, Sql } from '@weft/kernel/database';
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import type { FileFacts } from '../files/types.ts';
 import { signed } from '../signed.ts';
 import type { Digests } from './digests.ts';
+import { insertChecksums, lastRecords } from './insert-checksums.ts';
 
 export interface ChecksumRecord {
   readonly area: string;
@@ -20,6 +21,9 @@ export interface ChecksumStore {
   forget(area: string, file: FileFacts): Promise<void>;
   /** Remembers digests, beside those already known of the same content. One statement for any number of files. */
   record(tx: Sql, records: readonly ChecksumRecord[]): Promise<void>;
+  /** The statement by which `record` does so, as part of a larger one; `learn` follows it. */
+  insertion(records: readonly ChecksumRecord[]): RawBuilder<unknown>;
+  learn(records: readonly ChecksumRecord[]): void;
 }
 
 /** A fact about a content, so that it never goes stale. */
@@ -49,6 +53,14 @@ export function createChecksumStore(database: Database, instance: string): Check
   function recall(key: string | undefined, { size, modifiedNs }: SummedContent): Digests | undefined {
     const known = remembered.get(key ?? '');
     return known?.size === size && known.modifiedNs === modifiedNs ? known.digests : undefined;
+  }
+
+  function learn(records: readonly ChecksumRecord[]): void {
+    for (const { area, facts, digests } of records) {
+      const key = `${area}:${signed(facts.inode)}`;
+      const { size, modifiedNs } = facts;
+      remember(key, { size, modifiedNs, digests: { ...recall(key, facts), ...digests } });
+    }
   }
 
   return {
@@ -85,38 +97,13 @@ export function createChecksumStore(database: Database, instance: string): Check
     },
 
     async record(tx, records) {
-      // The last record of a file wins: a statement may touch each row once only.
-      const files = [
-        ...new Map(records.map((record) => [`${record.area}:${record.facts.inode}`, record])).values(),
-      ];
+      const files = lastRecords(records);
       if (files.length === 0) return;
-      const { rows } = await sql<{ inode: string; area: string; digests: Digests }>`
-        insert into storage.checksums (instance, area, inode, size_bytes, modified_ns, digests)
-        select ${instance}, area, inode, size_bytes, modified_ns, digests
-        from unnest(
-          ${files.map(({ area }) => area)}::text[],
-          ${files.map(({ facts }) => signed(facts.inode))}::bigint[],
-          ${files.map(({ facts }) => String(facts.size))}::bigint[],
-          ${files.map(({ facts }) => signed(facts.modifiedNs))}::bigint[],
-          ${files.map(({ digests }) => JSON.stringify(digests))}::jsonb[]
-        ) as file (area, inode, size_bytes, modified_ns, digests)
-        order by area, inode
-        on conflict (instance, area, inode) do update set
-          size_bytes = excluded.size_bytes,
-          modified_ns = excluded.modified_ns,
-          recorded_at = now(),
-          digests = case
-            when checksums.size_bytes = excluded.size_bytes and checksums.modified_ns = excluded.modified_ns
-            then checksums.digests || excluded.digests
-            else excluded.digests
-          end
-        returning area, inode::text, digests`.execute(tx);
-      const stored = new Map(rows.map((row) => [`${row.area}:${row.inode}`, row.digests]));
-      for (const { area, facts, digests } of files) {
-        const key = `${area}:${signed(facts.inode)}`;
-        const { size, modifiedNs } = facts;
-        remember(key, { size, modifiedNs, digests: stored.get(key) ?? digests });
-      }
+      await insertChecksums(instance, files).execute(tx);
+      learn(files);
     },
+
+    insertion: (records) => insertChecksums(instance, lastRecords(records)),
+    learn,
   };
 }
