@@ -4,6 +4,7 @@ import {
   type Revocations,
   type TokenVerifier,
 } from '@weft/kernel/auth';
+import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { ALICE, ISSUER, type RunningProvider, STORAGE, secretOf, startProvider } from './provider.ts';
 
@@ -91,6 +92,11 @@ it('cuts a suspended person off everywhere within a second, until she is let in 
   expect((await suspension('PUT', token)).status).toBe(401);
   expect((await suspension('PUT', String(admin.body.access_token))).status).toBe(204);
   await deadWithinASecond(token);
+  // What she has made with tokens lives longer than they do: app passwords of storages a year.
+  const { rows } = await sql<{ days: number }>`
+    select extract(days from expires_at - now())::int as days from kernel.revocations
+     where kind = 'subject' and value = ${ALICE}`.execute(provider.context.database.sql);
+  expect(rows[0]?.days).toBeGreaterThan(366);
   expect(await aliceToken()).toBe('undefined');
   expect((await suspension('DELETE', String(admin.body.access_token))).status).toBe(204);
   await expect

@@ -1,3 +1,5 @@
+import { revoke } from '@weft/kernel/auth';
+import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestSite, type TestDoor, type TestSite } from './start-door.ts';
 
@@ -134,6 +136,29 @@ describe('an app password', () => {
       expect.stringContaining('Basic realm='),
     ]);
     expect((await door.call('GET', '/mounted/', { token: null, headers: basic(token) })).status).toBe(200);
+  });
+
+  it('ends when its owner is suspended, and when the key leaks that signed the token it was made with', async () => {
+    const token = await door.token('storage.read:/', { sub: 'dora' });
+    const { kid } = JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString());
+    const headers = basic(JSON.parse((await make({ label: 'tablet' }, token)).text).password);
+    const status = async () => (await door.call('GET', '/', { token: null, headers })).status;
+    expect(await status()).toBe(200);
+    const { issuer } = site.issuer;
+    const { database, wakeUps } = site.database;
+    for (const [kind, value] of [
+      ['subject', 'dora'],
+      ['key', kid],
+    ] as const) {
+      const expiresAt = new Date(Date.now() + 3_600_000);
+      await database.transaction((tx) => revoke(tx, wakeUps, [{ issuer, kind, value, expiresAt }]));
+      await expect.poll(status).toBe(401);
+      await database.transaction(async (tx) => {
+        await sql`delete from kernel.revocations where kind = ${kind} and value = ${value}`.execute(tx);
+        wakeUps.wake(tx, 'auth:revocations');
+      });
+      await expect.poll(status).toBe(200);
+    }
   });
 });
 

@@ -1,4 +1,4 @@
-import { reinstateSubject, revoke } from '@weft/kernel/auth';
+import { outlivesEverything, reinstateSubject, revoke } from '@weft/kernel/auth';
 import { WeftError } from '@weft/kernel/errors';
 import { emit } from '@weft/kernel/events';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
@@ -7,9 +7,6 @@ import type { Realm } from '../core/realm.ts';
 import type { IdentityTables } from '../db/schema.ts';
 import { requireIssuerAdministrator } from './issuer-administration.ts';
 import { originOf } from './oauth-dialect.ts';
-
-/** Longer than any access token can live, and the clocks of verifiers can be behind. */
-const KEPT_MILLISECONDS = 7 * 3600_000;
 
 type OfUser = FastifyRequest<{ Params: { user: string } }>;
 
@@ -37,7 +34,6 @@ export function registerSuspension(app: FastifyInstance, realm: Realm): void {
       if (user === undefined) throw new WeftError('not-found', 'not-found', 'There is no such user.');
       const { subject } = user;
       if (suspended) {
-        const expiresAt = new Date(Date.now() + KEPT_MILLISECONDS);
         await tx
           .deleteFrom('identity.sessions')
           .where('realm', '=', realm.name)
@@ -51,7 +47,7 @@ export function registerSuspension(app: FastifyInstance, realm: Realm): void {
           .where('revoked_at', 'is', null)
           .execute();
         await revoke(tx, realm.wakeUps, [
-          { issuer: realm.issuer, kind: 'subject', value: subject, expiresAt },
+          { issuer: realm.issuer, kind: 'subject', value: subject, expiresAt: outlivesEverything() },
         ]);
       } else await reinstateSubject(tx, realm.wakeUps, realm.issuer, subject);
       const action = suspended ? 'user.suspend' : 'user.resume';

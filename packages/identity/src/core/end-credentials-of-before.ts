@@ -1,11 +1,8 @@
-import { revoke } from '@weft/kernel/auth';
+import { outlivesEverything, revoke } from '@weft/kernel/auth';
 import { lastRestore, type Tx, type WakeUps } from '@weft/kernel/database';
 import { sql } from 'kysely';
 import type { RealmConfig } from '../config.ts';
 import type { IdentityTables } from '../db/schema.ts';
-
-/** Longer than the longest access token can live. */
-const KEPT_MILLISECONDS = 26 * 3600_000;
 
 /**
  * After a restore, ends what was given out before it, because what was revoked since the backup cannot be known (brief
@@ -19,7 +16,7 @@ export async function endCredentialsOfBefore(
 ): Promise<void> {
   const restoredAt = await lastRestore(tx);
   if (restoredAt === undefined) return;
-  const expiresAt = new Date(restoredAt.getTime() + KEPT_MILLISECONDS);
+  const expiresAt = outlivesEverything(restoredAt);
   const value = String(Math.floor(restoredAt.getTime() / 1000));
   if (expiresAt > new Date()) {
     const epochs = realms.map(([, { url }]) => ({ issuer: url, kind: 'epoch' as const, value, expiresAt }));

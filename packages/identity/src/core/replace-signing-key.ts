@@ -1,13 +1,10 @@
-import { revoke } from '@weft/kernel/auth';
+import { outlivesEverything, revoke } from '@weft/kernel/auth';
 import { emit } from '@weft/kernel/events';
 import { sql } from 'kysely';
 import type { IdentityTables } from '../db/schema.ts';
 import { type AuditEntry, recordAudit } from './audit.ts';
 import { lockRealm, promotePublishedKey, type RotateOptions } from './rotate-keys.ts';
 import { addSigningKey, tellKeysChanged } from './signing-keys.ts';
-
-/** Longer than the longest token can live, and the clocks of verifiers can be behind. */
-const KEPT_MILLISECONDS = 26 * 3600_000;
 
 export interface Replacement {
   /** `kid` of the key that signs from now on. */
@@ -53,7 +50,7 @@ export async function replaceSigningKey(
       .where('state', '=', 'active')
       .executeTakeFirstOrThrow();
 
-    const expiresAt = new Date(Date.now() + KEPT_MILLISECONDS);
+    const expiresAt = outlivesEverything();
     await revoke(
       tx,
       wakeUps,

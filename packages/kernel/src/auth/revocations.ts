@@ -104,6 +104,14 @@ function holds({ credentials, epochs }: Revoked, token: RevocableToken): boolean
   );
 }
 
+/** The longest that anything lives which was made with a token: app passwords of a storage, a year. */
+const LONGEST_LIFE_DAYS = 400;
+
+/** Until when a revocation must be kept that is about all that somebody has, or that a key has signed. */
+export function outlivesEverything(from: Date = new Date()): Date {
+  return new Date(from.getTime() + LONGEST_LIFE_DAYS * 86_400_000);
+}
+
 /** Revokes within a transaction; verifiers in every process know when it has committed. */
 export async function revoke(tx: AnyTx, wakeUps: WakeUps, revocations: readonly Revocation[]): Promise<void> {
   for (const { issuer, kind, value, expiresAt } of revocations) {

@@ -1,9 +1,10 @@
-import { authenticate, insufficientScope, type Principal, scopeWithin } from '@weft/kernel/auth';
+import { authenticate, insufficientScope, type Principal, readBearer, scopeWithin } from '@weft/kernel/auth';
 import { WeftError } from '@weft/kernel/errors';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { AppPassword } from '../core/app-passwords.ts';
 import type { Door } from '../core/door.ts';
+import { keyIdOf } from './identify.ts';
 import { readBody } from './xml.ts';
 
 const DAY_SECONDS = 86_400;
@@ -37,6 +38,7 @@ export function registerAppPasswordRoutes(app: FastifyInstance, door: Door): voi
       label,
       scopes: grantable(caller, scopes),
       expiresAt: new Date(Date.now() + lifetime_days * DAY_SECONDS * 1000),
+      keyId: keyIdOf(readBearer(request) ?? ''),
     });
     return reply.code(201).send({ ...print(made), password: password.reveal() });
   });

@@ -32,9 +32,16 @@ async function authenticateCaller(door: Door, request: FastifyRequest): Promise<
   return isToken ? verify(door, password, request.ip) : door.appPasswords.verify(password);
 }
 
-function verify(door: Door, token: string, address: string): Promise<Caller> {
+async function verify(door: Door, token: string, address: string): Promise<Caller> {
   if (door.macaroons && looksLikeMacaroon(token)) return door.macaroons.verify(token, address);
-  return door.context.verifier.verify(token, { audiences: door.audiences });
+  const principal = await door.context.verifier.verify(token, { audiences: door.audiences });
+  return { ...principal, keyId: keyIdOf(token) };
+}
+
+/** Which key signed a token that was verified: what it makes here ends with it, should that key turn out to have leaked. */
+export function keyIdOf(token: string): string | undefined {
+  const header = Buffer.from(token.slice(0, Math.max(0, token.indexOf('.'))), 'base64url').toString('utf8');
+  return /"kid"\s*:\s*"([^"\\]+)"/.exec(header)?.[1];
 }
 
 /** `?authz=Bearer%20…`, as XRootD's and dCache's links have it, or `?access_token=…` (RFC 6750 section 2.3). */

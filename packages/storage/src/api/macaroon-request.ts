@@ -32,7 +32,6 @@ export const makeMacaroon: Handler = async (exchange) => {
   const made = await requireMacaroons(door).make(caller, {
     ...request,
     target: target.segments,
-    keyId: keyIdOf(exchange.request),
   });
   const base = `${door.config.url}/`;
   const file = `${door.config.url}${encodePath(target.segments, target.collection)}`;
@@ -91,13 +90,6 @@ export function parseDuration(text: string): number {
   );
   if (seconds > 0) return seconds;
   throw new WeftError('invalid', 'invalid-duration', 'A duration like PT30M is needed.');
-}
-
-/** Which key signed the token that the request came with. */
-export function keyIdOf(request: IncomingMessage): string | undefined {
-  const [, header = ''] = /\b(eyJ[\w-]+)\./.exec(request.headers.authorization ?? '') ?? [];
-  const decoded = Buffer.from(header, 'base64url').toString('utf8');
-  return /"kid"\s*:\s*"([^"\\]+)"/.exec(decoded)?.[1];
 }
 
 export function secondsUntil(time: Date): number {

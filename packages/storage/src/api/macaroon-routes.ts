@@ -8,7 +8,7 @@ import { type Activity, parseActivities } from '../core/macaroons/bounds.ts';
 import { parseResourcePath } from '../core/resource-path.ts';
 import type { Segments } from '../core/segments.ts';
 import { identify } from './identify.ts';
-import { keyIdOf, requireMacaroons, secondsUntil } from './macaroon-request.ts';
+import { requireMacaroons, secondsUntil } from './macaroon-request.ts';
 import { readBody } from './xml.ts';
 
 /** Where clients that speak OAuth ask for macaroons, as with XRootD (brief teapot 2.6). */
@@ -89,7 +89,6 @@ async function issueToken(door: Door, request: FastifyRequest, reply: FastifyRep
     activities,
     caveats: [],
     lifetimeSeconds: lifetime,
-    keyId: keyIdOf(request.raw),
   });
   const path = `/${target.join('/')}`;
   return reply.header('cache-control', 'no-store').send({

@@ -1,9 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { type Principal, parsePathScope } from '@weft/kernel/auth';
+import { type Principal, parsePathScope, type Revocations } from '@weft/kernel/auth';
 import { Secret } from '@weft/kernel/config';
 import type { Database } from '@weft/kernel/database';
 import { WeftError } from '@weft/kernel/errors';
-import { sql } from 'kysely';
+import { type Selectable, sql } from 'kysely';
 import type { StorageTables } from '../db/schema.ts';
 
 /** A password for one device of one user, as its owner sees it later; the password itself is shown once. */
@@ -19,7 +19,7 @@ export interface AppPasswords {
   /** A password that can do what `scopes` say, which the caller must have checked to lie within the owner's rights. */
   make(
     owner: Pick<Principal, 'issuer' | 'subject'>,
-    options: { label: string; scopes: readonly string[]; expiresAt: Date },
+    options: { label: string; scopes: readonly string[]; expiresAt: Date; keyId: string | undefined },
   ): Promise<AppPassword & { readonly password: Secret }>;
   list(owner: Pick<Principal, 'issuer' | 'subject'>): Promise<AppPassword[]>;
   /** @returns whether the owner had it. */
@@ -32,10 +32,25 @@ export interface AppPasswords {
 const PASSWORD_BYTES = 20;
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-export function createAppPasswords(database: Database, instance: string): AppPasswords {
+/**
+ * Passwords in PostgreSQL, as hashes. Each ends with what it was made with: when its owner is suspended, when the key turns out
+ * to have leaked that signed the token, and when a restore makes it unknown what was revoked (brief alise-aai 7.2 T37, T48).
+ */
+export function createAppPasswords(
+  database: Database,
+  instance: string,
+  revocations: Pick<Revocations, 'isRevoked'>,
+): AppPasswords {
   const tables = database.withTables<StorageTables>();
+
+  async function isRevoked(made: Selectable<StorageTables['storage.app_passwords']>): Promise<boolean> {
+    const { issuer, subject, key_id: keyId, created_at: createdAt } = made;
+    const issuedAt = createdAt.getTime() / 1000;
+    return revocations.isRevoked({ issuer, subject, jti: undefined, keyId: keyId ?? undefined, issuedAt });
+  }
+
   return {
-    async make(owner, { label, scopes, expiresAt }) {
+    async make(owner, { label, scopes, expiresAt, keyId }) {
       const password = (randomBytes(PASSWORD_BYTES).toString('hex').match(/.{8}/g) ?? []).join('-');
       const row = await tables
         .insertInto('storage.app_passwords')
@@ -47,6 +62,7 @@ export function createAppPasswords(database: Database, instance: string): AppPas
           subject: owner.subject,
           scopes: [...scopes],
           expires_at: expiresAt,
+          key_id: keyId ?? null,
         })
         .returning(['id', 'created_at'])
         .executeTakeFirstOrThrow();
@@ -92,7 +108,8 @@ export function createAppPasswords(database: Database, instance: string): AppPas
         .where('hash', '=', hashOf(password))
         .where('expires_at', '>', new Date())
         .executeTakeFirst();
-      if (!row)
+      const revoked = row && (await isRevoked(row));
+      if (!row || revoked)
         throw new WeftError(
           'unauthenticated',
           'invalid_token',

@@ -7,6 +7,8 @@ import type { Macaroon } from './macaroons/macaroon.ts';
 export interface Caller extends Principal {
   readonly bounds?: Bounds | undefined;
   readonly macaroon?: Macaroon | undefined;
+  /** Of the key that signed the token that they came with, or the one that made their macaroon. */
+  readonly keyId?: string | undefined;
   /** Where the configuration says more about rights than the scopes do. */
   readonly access?: AccessRules | undefined;
   /** The local account, in multi-user mode, once it is known; for policies. */

@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createRevocations } from '@weft/kernel/auth';
 import type { ComponentContext } from '@weft/kernel/component';
 import type { StorageConfig } from '../config.ts';
 import { type AccessRules, createAccessRules } from './access/access-rules.ts';
@@ -72,7 +73,8 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
   const notes = join(context.dataFolder, `uploads-${config.site}`);
   await mkdir(notes, { recursive: true, mode: 0o700 });
   const intents = await openIntents(notes, journal, context.log);
-  const { macaroons, grants: macaroonGrants, close: closeMacaroons } = openMacaroons(context);
+  const revocations = createRevocations(context);
+  const { macaroons, grants: macaroonGrants } = openMacaroons(context, revocations);
   const { database, wakeUps, log } = context;
   const copies = createRunningCopies({ database, wakeUps, instance: config.site, log });
   const door: Door = {
@@ -88,7 +90,7 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
     account: undefined,
     locks: createLocks(context.database, config.site),
     properties: createDeadProperties(context.database, config.site),
-    appPasswords: createAppPasswords(context.database, config.site),
+    appPasswords: createAppPasswords(context.database, config.site, revocations),
     access: createAccessRules(config),
     macaroons,
     macaroonGrants,
@@ -98,7 +100,7 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
       multiUser ? multiUser.asAccount(account, ({ areas }) => work(areas)) : work(opened),
     close: async () => {
       copies.close();
-      closeMacaroons();
+      revocations.close();
       await intents.close();
       await opened.close();
       await multiUser?.close();

@@ -44,6 +44,7 @@ interface AppPasswordsTable {
   scopes: string[];
   created_at: Generated<Date>;
   expires_at: Date;
+  key_id: string | null;
 }
 
 interface RunningCopiesTable {

@@ -19,8 +19,6 @@ export interface MacaroonRequest {
   /** Further caveats, checked, in their own words. */
   readonly caveats: readonly string[];
   readonly lifetimeSeconds: number;
-  /** Of the signature of the caller's token: when that key turns out to have leaked, the macaroon is void too. */
-  readonly keyId: string | undefined;
 }
 
 export interface MadeMacaroon {
@@ -94,7 +92,7 @@ export function createMacaroons(options: MacaroonsOptions): Macaroons {
       const { macaroon, bounds } = caller;
       if (!macaroon || !bounds) {
         const caveats = [`path:${encodePath(request.target)}`, ...narrowing];
-        const made = await makeFirst(caller, caveats, { keyId: request.keyId, expiresAt });
+        const made = await makeFirst(caller, caveats, { keyId: caller.keyId, expiresAt });
         return { text: printMacaroon(made), expiresAt: readCaveats(made.caveats).expiresAt, activities };
       }
       // What a macaroon makes is itself with more caveats, so that it cannot be worth more.
