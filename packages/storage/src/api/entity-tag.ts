@@ -17,17 +17,18 @@ export function lastModified(facts: FileFacts): string {
 export function printedSeconds(print: (date: Date) => string): (nanoseconds: bigint) => string {
   let last: { second: bigint; text: string } | undefined;
   return (nanoseconds) => {
-    const second = nanoseconds / NANOSECONDS;
+    // Rounded down, also before 1970.
+    const beyond = ((nanoseconds % NANOSECONDS) + NANOSECONDS) % NANOSECONDS;
+    const second = (nanoseconds - beyond) / NANOSECONDS;
     if (last?.second === second) return last.text;
-    const milliseconds = Number(second) * 1000;
-    // A job may give a file a time that no calendar has.
-    const text = print(new Date(Math.max(-MAXIMUM_TIME, Math.min(MAXIMUM_TIME, milliseconds))));
+    const seconds = Math.max(-MAXIMUM_SECONDS, Math.min(MAXIMUM_SECONDS, Number(second)));
+    const text = print(new Date(seconds * 1000));
     last = { second, text };
     return text;
   };
 }
 
-/** Milliseconds around the epoch that a Date can hold. */
-const MAXIMUM_TIME = 8.64e15;
+/** Around the epoch, that a Date can hold: a job may give a file a time that no calendar has. */
+export const MAXIMUM_SECONDS = 8.64e12;
 const NANOSECONDS = 1_000_000_000n;
 const printSeconds = printedSeconds((date) => date.toUTCString());

@@ -1,5 +1,5 @@
-import { letGo } from '../core/let-go.ts';
 import type { Segments } from '../core/resource-path.ts';
+import { recycleChunk } from './byte-writer.ts';
 import type { Exchange } from './exchange.ts';
 import { drained } from './listing.ts';
 import { printResponse, statusLine } from './print-properties.ts';
@@ -25,24 +25,28 @@ export async function sendMultistatus(
   await streamMultistatus(exchange, [responses.join('')]);
 }
 
-/** A 207 written as its parts come, however many there are. */
+/** A 207 written as its parts come, however many there are. The memory of chunks is used again. */
 export async function streamMultistatus(
   { response }: Exchange,
-  parts: Iterable<string> | AsyncIterable<string>,
+  parts: Iterable<string> | AsyncIterable<string | Buffer>,
 ): Promise<void> {
   let started = false;
   for await (const part of parts) {
     // The first part decides whether there is a multistatus at all: what fails before it gets a status of its own.
-    if (!started) response.writeHead(207, { 'content-type': 'application/xml; charset=utf-8' });
-    const text = started ? part : MULTISTATUS_HEAD + part;
+    if (!started) {
+      response.writeHead(207, { 'content-type': 'application/xml; charset=utf-8' });
+      response.write(MULTISTATUS_HEAD);
+    }
     started = true;
-    // As bytes: Node writes a large string several times slower.
-    const bytes = Buffer.from(text);
-    const ready = response.write(bytes, () => letGo(bytes));
+    const ready = write(response, part);
     // A little ahead of the socket, so that neither waits for the other.
     if (!ready && response.writableLength > MAXIMUM_AHEAD_BYTES) await drained(response);
     if (response.destroyed) return;
   }
   response.write(MULTISTATUS_TAIL);
   await finish(response);
+}
+
+function write(response: Exchange['response'], part: string | Buffer): boolean {
+  return typeof part === 'string' ? response.write(part) : response.write(part, () => recycleChunk(part));
 }

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http';
+import type { DeadProperty } from '../core/dead-properties.ts';
 import { encodePath, type Segments } from '../core/resource-path.ts';
-import { LIVE_PROPERTIES, type PropertyName, type Resource } from './properties.ts';
+import { LIVE_PROPERTIES, type LiveProperty, type PropertyName, type Resource } from './properties.ts';
 import { DAV, escapeXml } from './xml.ts';
 
 /** What a PROPFIND asks for (RFC 4918 section 9.1). */
@@ -20,8 +21,15 @@ export function printResponse(path: Segments, collection: boolean, content: stri
 }
 
 function printHref(href: string, content: readonly string[]): string {
-  return ['<d:response><d:href>', escapeXml(href), '</d:href>', ...content, '</d:response>\n'].join('');
+  return [RESPONSE.start, escapeXml(href), RESPONSE.afterHref, ...content, RESPONSE.end].join('');
 }
+
+/** What stands around an href and what is said of it. */
+export const RESPONSE = {
+  start: '<d:response><d:href>',
+  afterHref: '</d:href>',
+  end: '</d:response>\n',
+} as const;
 
 export function propstat(properties: string, status: number, condition = ''): string {
   if (properties === '' && status !== 200) return '';
@@ -33,64 +41,96 @@ export function printPropertyName({ namespace, name }: PropertyName): string {
   return namespace === DAV ? `<d:${name}/>` : `<${name} xmlns="${escapeXml(namespace)}"/>`;
 }
 
+/** Part of a response: text as it stands, or a property whose value is put there. */
+export type ResponsePart = string | LiveProperty;
+
 /** The properties of a resource that a question asks for: those it has first, then those it has not. */
 export function printResource(resource: Resource, question: Question): string {
-  return printHref(resource.href, printProperties(resource, question));
+  const values = new Map<LiveProperty, string | undefined>();
+  const printed = (property: LiveProperty): string | undefined => {
+    if (!values.has(property)) values.set(property, property.print(resource));
+    return values.get(property);
+  };
+  const has = (property: LiveProperty) => printed(property) !== undefined;
+  const parts = arrangeProperties(question, has, resource.dead);
+  return printHref(
+    resource.href,
+    parts.map((part) => (typeof part === 'string' ? part : (printed(part) ?? ''))),
+  );
 }
 
-function printProperties(resource: Resource, question: Question): readonly string[] {
+/** The same without the values of those properties that it has. */
+export function arrangeProperties(
+  question: Question,
+  has: (property: LiveProperty) => boolean,
+  dead: readonly DeadProperty[],
+): readonly ResponsePart[] {
   switch (question.kind) {
     case 'prop':
-      return [printAsked(resource, question.names)];
+      return arrangeAsked(question.names, has, dead);
     case 'propname':
-      return [propstat([...presentNames(resource)].join(''), 200)];
+      return [propstat([...presentNames(has, dead)].join(''), 200)];
     case 'allprop':
-      return printAll(resource, question.include);
+      return arrangeAll(question.include, has, dead);
   }
 }
 
-function* presentNames(resource: Resource): Generator<string> {
-  for (const { tag, name, print } of LIVE_PROPERTIES) {
-    if (print(resource) !== undefined || name === 'resourcetype') yield `<${tag}/>`;
+function* presentNames(
+  has: (property: LiveProperty) => boolean,
+  dead: readonly DeadProperty[],
+): Generator<string> {
+  for (const property of LIVE_PROPERTIES) {
+    if (has(property) || property.name === 'resourcetype') yield `<${property.tag}/>`;
   }
-  for (const property of resource.dead) yield printPropertyName(property);
+  for (const property of dead) yield printPropertyName(property);
 }
 
-const TAGGED = LIVE_PROPERTIES.map((property) => ({
-  ...property,
-  open: `<${property.tag}>`,
-  close: `</${property.tag}>`,
-  empty: `<${property.tag}/>`,
-}));
+const OPENING = '<d:propstat><d:prop>';
+const CLOSING = '</d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat>';
 
-/** In pieces, to be joined once: a listing has a million of them, and each concatenation would copy or chain strings. */
-function printAll(resource: Resource, include: readonly PropertyName[]): readonly string[] {
-  const pieces = ['<d:propstat><d:prop>'];
-  for (const property of TAGGED) {
-    if (property.onRequest && !include.some((name) => isSame(name, property))) continue;
-    const value = property.print(resource);
-    if (value !== undefined) pieces.push(property.open, value, property.close);
-    // Everything has a resource type, that of a file is empty (RFC 4918 section 15.9).
-    else if (property.name === 'resourcetype') pieces.push(property.empty);
-  }
-  for (const { element } of resource.dead) pieces.push(element);
-  pieces.push('</d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat>');
-  return pieces;
+function arrangeAll(
+  include: readonly PropertyName[],
+  has: (property: LiveProperty) => boolean,
+  dead: readonly DeadProperty[],
+): readonly ResponsePart[] {
+  const live = LIVE_PROPERTIES.filter(
+    (property) => !property.onRequest || include.some((name) => isSame(name, property)),
+  );
+  return [
+    OPENING,
+    ...live.flatMap((property) => arrangeProperty(property, has)),
+    ...dead.map(({ element }) => element),
+    CLOSING,
+  ];
 }
 
-function printAsked(resource: Resource, names: readonly PropertyName[]): string {
-  let found = '';
+/** Nothing when the resource does not have it. */
+function arrangeProperty(
+  property: LiveProperty,
+  has: (property: LiveProperty) => boolean,
+): readonly ResponsePart[] {
+  if (has(property)) return [`<${property.tag}>`, property, `</${property.tag}>`];
+  // Everything has a resource type, that of a file is empty (RFC 4918 section 15.9).
+  return property.name === 'resourcetype' ? [`<${property.tag}/>`] : [];
+}
+
+function arrangeAsked(
+  names: readonly PropertyName[],
+  has: (property: LiveProperty) => boolean,
+  dead: readonly DeadProperty[],
+): readonly ResponsePart[] {
+  const found: ResponsePart[] = [];
   let missing = '';
   for (const asked of names) {
     const live = LIVE_PROPERTIES.find((property) => isSame(property, asked));
-    const value = live?.print(resource);
-    const dead = live ? undefined : resource.dead.find((property) => isSame(property, asked));
-    if (live && value !== undefined) found += `<${live.tag}>${value}</${live.tag}>`;
-    else if (live?.name === 'resourcetype') found += `<${live.tag}/>`;
-    else if (dead) found += dead.element;
+    const parts = live
+      ? arrangeProperty(live, has)
+      : dead.filter((property) => isSame(property, asked)).map(({ element }) => element);
+    if (parts.length > 0) found.push(...parts);
     else missing += printPropertyName(asked);
   }
-  return (found !== '' || missing === '' ? propstat(found, 200) : '') + propstat(missing, 404);
+  const first = found.length > 0 || missing === '' ? [OPENING, ...found, CLOSING] : [];
+  return [...first, propstat(missing, 404)];
 }
 
 function isSame(one: PropertyName, other: PropertyName): boolean {

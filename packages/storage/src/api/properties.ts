@@ -31,11 +31,13 @@ export interface PropertyName {
   readonly name: string;
 }
 
-interface LiveProperty extends PropertyName {
+export interface LiveProperty extends PropertyName {
   /** As it stands in the answer, under the prefixes of the multistatus. */
   readonly tag: string;
   /** Left out of `allprop` (RFC 4918 section 14.2 lets us), so that its price is paid by those who ask. */
   readonly onRequest?: true;
+  /** The same for all files of an area, and for all its collections. */
+  readonly common?: true;
   /** Content of the element as XML; nothing: the resource does not have it. Never empty: GNOME stumbles over that. */
   readonly print: (resource: Resource) => string | undefined;
 }
@@ -71,7 +73,7 @@ const LOCK_ENTRIES = ['exclusive', 'shared']
 
 /** Brief teapot 2.3. */
 export const LIVE_PROPERTIES: readonly LiveProperty[] = [
-  dav('resourcetype', ({ facts }) => (facts.kind === 'collection' ? '<d:collection/>' : undefined)),
+  common(dav('resourcetype', ({ facts }) => (facts.kind === 'collection' ? '<d:collection/>' : undefined))),
   dav('displayname', (resource) => escapeXml(nameOf(resource))),
   dav('getcontentlength', ({ facts }) => String(facts.size)),
   dav('getlastmodified', ({ facts }) => lastModified(facts)),
@@ -80,12 +82,12 @@ export const LIVE_PROPERTIES: readonly LiveProperty[] = [
   dav('getcontenttype', (resource) =>
     isFile(resource) ? contentType(nameOf(resource)) : 'httpd/unix-directory',
   ),
-  dav('iscollection', (resource) => (isFile(resource) ? 'FALSE' : 'TRUE')),
-  dav('supportedlock', () => LOCK_ENTRIES),
+  common(dav('iscollection', (resource) => (isFile(resource) ? 'FALSE' : 'TRUE'))),
+  common(dav('supportedlock', () => LOCK_ENTRIES)),
   dav('lockdiscovery', ({ locks }) => locks.map(printActiveLock).join('') || undefined),
   // Rucio asks for the space with a PROPFIND without a body, which means allprop.
-  dav('quota-used-bytes', ({ space }) => space && String(space.usedBytes)),
-  dav('quota-available-bytes', ({ space }) => space && String(space.availableBytes)),
+  common(dav('quota-used-bytes', ({ space }) => space && String(space.usedBytes))),
+  common(dav('quota-available-bytes', ({ space }) => space && String(space.availableBytes))),
   dav('owner', ({ facts }) => String(facts.uid)),
   dav('group', ({ facts }) => String(facts.gid)),
   // With the file-type bits: davix takes its idea of the type from them.
@@ -149,11 +151,15 @@ function dav(name: string, print: LiveProperty['print']): LiveProperty {
   return { namespace: DAV, name, tag: `d:${name}`, print };
 }
 
+function common(property: LiveProperty): LiveProperty {
+  return { ...property, common: true };
+}
+
 /** Whole seconds. */
 const isoDate = printedSeconds((date) => `${date.toISOString().slice(0, -5)}Z`);
 
 /** Read by rclone with `vendor = owncloud`. */
-function ownCloudChecksums(digests: Digests): string | undefined {
+export function ownCloudChecksums(digests: Digests): string | undefined {
   const known = [
     digests.sha && `SHA1:${digests.sha}`,
     digests.md5 && `MD5:${digests.md5}`,

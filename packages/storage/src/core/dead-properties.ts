@@ -17,10 +17,8 @@ export type PropertyChange =
 type Work = (tx: AnyTx) => Promise<void>;
 
 export interface DeadProperties {
-  /** By path, of those that have any. */
-  find(
-    resources: readonly { readonly path: Segments }[],
-  ): Promise<ReadonlyMap<string, readonly DeadProperty[]>>;
+  /** By path, of those that have any. The paths are only asked for when there are any properties at all. */
+  find(paths: () => readonly Segments[]): Promise<ReadonlyMap<string, readonly DeadProperty[]>>;
   /** All or nothing, in order. */
   change(path: Segments, changes: readonly PropertyChange[]): Promise<void>;
   /** Each to be done in the transaction that tells of the change, if at all; of a resource and of everything below it. */
@@ -48,9 +46,9 @@ export function createDeadProperties(database: Database, instance: string): Dead
   }, BELIEF_MILLISECONDS);
 
   return {
-    async find(resources) {
+    async find(pathsOf) {
       if (!(await anyProperties())) return new Map();
-      const paths = resources.map(({ path }) => plainPath(path));
+      const paths = pathsOf().map(plainPath);
       const { rows } = await sql<DeadProperty & { path: string }>`
         select path, namespace, name, element from storage.properties
         where instance = ${instance} and path = any(${paths})

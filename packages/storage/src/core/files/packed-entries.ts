@@ -15,7 +15,10 @@ export interface PackedEntries {
 }
 
 export const RECORD_BYTES = 64;
-/** Indices into `doubles`, from `RECORD_DOUBLES` times the number of the entry. Seconds since the epoch, rounded down. */
+/**
+ * Indices into `doubles`, from `RECORD_DOUBLES` times the number of the entry. Seconds since the epoch, rounded down; exact
+ * for the first 285 million years.
+ */
 export const RECORD_DOUBLES = RECORD_BYTES / 8;
 export const SIZE = 0;
 export const MODIFIED_SECONDS = 1;
@@ -87,7 +90,8 @@ export function packEntries(entries: readonly ListedFile[]): PackedEntries {
   return packed;
 }
 
-function splitTime(time: bigint): { seconds: number; nanoseconds: number } {
+/** Seconds rounded down, and what is left, of a time in nanoseconds. */
+export function splitTime(time: bigint): { seconds: number; nanoseconds: number } {
   const nanoseconds = ((time % NANOSECONDS) + NANOSECONDS) % NANOSECONDS;
   return { seconds: Number((time - nanoseconds) / NANOSECONDS), nanoseconds: Number(nanoseconds) };
 }
@@ -148,9 +152,8 @@ function isEntry(packed: PackedEntries, index: number): boolean {
   return (
     (type === REGULAR || type === DIRECTORY) &&
     (doubles[double + SIZE] ?? -1) >= 0 &&
-    [SIZE, MODIFIED_SECONDS, CREATED_SECONDS].every((field) =>
-      Number.isSafeInteger(doubles[double + field]),
-    ) &&
+    // Any size and any time that a file can be given, so that nobody can spoil listings with one.
+    [SIZE, MODIFIED_SECONDS, CREATED_SECONDS].every((field) => Number.isInteger(doubles[double + field])) &&
     [MODIFIED_NANOSECONDS, CREATED_NANOSECONDS].every((field) => (words[word + field] ?? 0) < 1e9) &&
     isName(bytes, words[word + NAME_AT] ?? 0, words[word + NAME_LENGTH] ?? 0)
   );
