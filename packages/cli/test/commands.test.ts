@@ -13,7 +13,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-describe('weft', { timeout: 120_000 }, () => {
+describe('weft', { timeout: 300_000 }, () => {
   it('doctor says what is there as JSON, and makes nothing', async () => {
     const data = path.join(folder, 'none');
     const base = String(await freeBase());

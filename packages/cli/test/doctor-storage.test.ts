@@ -13,7 +13,7 @@ const answerSchema = z.object({
   ),
 });
 
-describe('weft doctor storage', { timeout: 120_000 }, () => {
+describe('weft doctor storage', { timeout: 300_000 }, () => {
   let folder: string;
 
   beforeAll(async () => {

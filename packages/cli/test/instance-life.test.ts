@@ -2,7 +2,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { locateDataFolder } from '../src/data-folder.ts';
@@ -59,12 +58,6 @@ function strays(data: string): string[] {
   });
 }
 
-async function within(milliseconds: number, done: () => boolean): Promise<number> {
-  const startedAt = performance.now();
-  while (!done() && performance.now() - startedAt < milliseconds) await sleep(10);
-  return performance.now() - startedAt;
-}
-
 /** `weft up` in the foreground, in a process group of its own as a shell gives it. */
 async function upInForeground(data: string, ...more: string[]): Promise<ChildProcess> {
   const child = spawn(process.execPath, [ENTRY, 'up', ...COMPONENTS, '--data', data, ...more], {
@@ -72,16 +65,18 @@ async function upInForeground(data: string, ...more: string[]): Promise<ChildPro
     detached: true,
   });
   await new Promise<void>((resolve, reject) => {
+    let told = '';
     child.stdout?.on('data', (text: Buffer) => {
-      if (text.toString().includes('certificate authority')) resolve();
+      told += text.toString();
+      if (told.includes('certificate authority')) resolve();
     });
     child.on('exit', (code) => reject(new Error(`weft up ended with ${code}`)));
   });
   return child;
 }
 
-describe('an instance', { timeout: 180_000 }, () => {
-  it('runs beside another one, and its end by kill -9 takes its own processes along within a second', async () => {
+describe('an instance', { timeout: 300_000 }, () => {
+  it('runs beside another one, and its end by kill -9 takes its own processes along', async () => {
     const [one, two] = [path.join(folder, 'one'), path.join(folder, 'two')];
     for (const data of [one, two]) {
       const base = String(await freeBase());
@@ -95,10 +90,7 @@ describe('an instance', { timeout: 180_000 }, () => {
     const ofTwo = processesOf(two);
     const supervisor = readInstanceState(locateDataFolder(one))?.supervisor.pid ?? 0;
     process.kill(supervisor, 'SIGKILL');
-    const milliseconds = await within(5_000, () => alive(ofOne).length === 0);
-    expect(alive(ofOne)).toEqual([]);
-    // A second is what is promised; a machine that is busy with other tests needs longer to be told.
-    expect(milliseconds).toBeLessThan(3_000);
+    await expect.poll(() => alive(ofOne)).toEqual([]);
     expect(alive(ofTwo)).toHaveLength(ofTwo.size);
     expect((await status(one)).running).toBe(false);
 

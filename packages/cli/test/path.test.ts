@@ -11,7 +11,7 @@ afterAll(() => rmSync(data, { recursive: true, force: true }));
 /** `npm start -- --once`, in a folder of its own. */
 const demo = (portBase: number) => weft('demo', '--once', '--data', data, '--port-base', String(portBase));
 
-describe('the path of the twin', { timeout: 180_000 }, () => {
+describe('the path of the twin', { timeout: 400_000 }, () => {
   it('ends with the published numbers on an empty data folder, and again on what is there', async () => {
     const portBase = await freeBase();
     const first = await demo(portBase);

@@ -149,15 +149,9 @@ test('each job that ran is accounted once, also when accounting was away', async
   const { PodJID } = await site.clientOf({ 'wlcg.groups': ['/drought'] }).create({ pod });
   await until(site.alice, pod, isOver);
   accountingIsDown = false;
-  for (
-    let tries = 0;
-    tries < 200 && !records.some((text) => text.includes(`LocalJobId: ${PodJID}\n`));
-    tries++
-  ) {
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  const mine = records.filter((text) => text.includes(`LocalJobId: ${PodJID}\n`));
-  expect(mine).toHaveLength(1);
+  const recorded = () => records.filter((text) => text.includes(`LocalJobId: ${PodJID}\n`));
+  await expect.poll(recorded).toHaveLength(1);
+  const mine = recorded();
   expect(mine[0]).toMatch(/^APEL-individual-job-message: v0\.3\nSite: hpc\n/);
   for (const fact of [
     'VO: drought',
@@ -199,8 +193,6 @@ test('the job’s folder goes with the pod', async () => {
   const folder = join(site.folder, 'jobs/jobs');
   expect((await readdir(folder)).some((name) => name.startsWith(pod.metadata.uid))).toBe(true);
   await site.alice.delete(pod);
-  for (let tries = 0; tries < 100 && (await site.alice.status([pod])).length > 0; tries++) {
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  await expect.poll(() => site.alice.status([pod])).toEqual([]);
   expect((await readdir(folder)).some((name) => name.startsWith(pod.metadata.uid))).toBe(false);
 });

@@ -98,7 +98,7 @@ describe('what strangers may ask for', () => {
         form: { grant_type: 'urn:ietf:params:oauth:grant-type:device_code', client_id: 'cli', device_code },
       });
     expect(JSON.parse((await poll()).text).error).toBe('authorization_pending');
-    expect(JSON.parse((await poll()).text).error).toBe('slow_down');
+    await expect.poll(async () => JSON.parse((await poll()).text).error, { interval: 1 }).toBe('slow_down');
     await begin('198.51.100.3');
     await begin('198.51.100.3');
     expect(await begin('198.51.100.3')).toMatchObject(waits);

@@ -39,6 +39,7 @@ const context = {
   secrets: createSecretBox(Buffer.from(given.secretKey, 'base64')),
 };
 for (const daemon of orchestrator.daemons) await daemon.start(context);
+console.log('ready');
 
 async function unsupported(): Promise<never> {
   throw new Error('not in this process');

@@ -46,7 +46,7 @@ beforeEach(() => {
 });
 
 async function ends(deployment: Deployment): Promise<Deployment> {
-  return await alice.wait(deployment.uuid, { everyMilliseconds: 20, timeoutMilliseconds: 20_000 });
+  return await alice.wait(deployment.uuid, { everyMilliseconds: 20, timeoutMilliseconds: 120_000 });
 }
 
 describe('a deployment of the twin', () => {
@@ -137,13 +137,13 @@ describe('a deployment of the twin', () => {
       );
       return Number(rows[0]?.count);
     };
-    await expect.poll(count, { timeout: 5_000 }).toBe(0);
+    await expect.poll(count).toBe(0);
   });
 
   it('is told to the callback of the request, to its deletion', async () => {
     const { uuid } = await ends(await alice.create({ template, parameters, callback: stage.callback }));
     const last = () => stage.callbacks.at(-1);
-    await expect.poll(last, { timeout: 5_000 }).toMatchObject({
+    await expect.poll(last).toMatchObject({
       uuid,
       status: 'CREATE_COMPLETE',
       task: 'NONE',
@@ -152,13 +152,13 @@ describe('a deployment of the twin', () => {
     });
     expect(last()).not.toHaveProperty('links');
     await alice.delete(uuid);
-    await expect.poll(last, { timeout: 10_000 }).toMatchObject({ uuid, status: 'DELETE_COMPLETE' });
+    await expect.poll(last).toMatchObject({ uuid, status: 'DELETE_COMPLETE' });
   });
 
   it('waits until the rule is OK', async () => {
     stage.datalake.firstState = 'REPLICATING';
     const { uuid } = await alice.create({ template, parameters });
-    await expect.poll(async () => (await alice.get(uuid)).task, { timeout: 5_000 }).toBe('DMS');
+    await expect.poll(async () => (await alice.get(uuid)).task).toBe('DMS');
     expect(stage.hpc.created).toHaveLength(0);
     for (const rule of stage.datalake.rules) rule.state = 'OK';
     stage.datalake.firstState = 'OK';
@@ -177,9 +177,7 @@ describe('failures', () => {
       ['cloud', null],
     ]);
     await expect
-      .poll(() => stage.datalake.rules.filter(({ rse_expression }) => rse_expression === 'HPC-SCRATCH'), {
-        timeout: 5_000,
-      })
+      .poll(() => stage.datalake.rules.filter(({ rse_expression }) => rse_expression === 'HPC-SCRATCH'))
       .toEqual([]);
   });
 
@@ -217,7 +215,7 @@ describe('failures', () => {
   it('of the datalake for a moment are waited for', async () => {
     stage.datalake.broken = 503;
     const { uuid } = await alice.create({ template, parameters });
-    await expect.poll(async () => await alice.log(uuid), { timeout: 5_000 }).toContain('trying again');
+    await expect.poll(async () => await alice.log(uuid)).toContain('trying again');
     stage.datalake.broken = undefined;
     expect((await alice.wait(uuid, { everyMilliseconds: 20 })).status).toBe('CREATE_COMPLETE');
   });
@@ -237,9 +235,9 @@ describe('deletion', () => {
   it('of a running deployment ends the pod and removes the rules of its inputs', async () => {
     stage.hpc.outcome = { phase: 'Running' };
     const { uuid } = await alice.create({ template, parameters });
-    await expect.poll(() => stage.hpc.created.length, { timeout: 5_000 }).toBe(1);
+    await expect.poll(() => stage.hpc.created.length).toBe(1);
     await alice.delete(uuid);
-    await expect.poll(async () => await gone(uuid), { timeout: 10_000 }).toBe(404);
+    await expect.poll(async () => await gone(uuid)).toBe(404);
     // A deletion may be asked for again; a site ends a pod once.
     expect([...new Set(stage.hpc.deleted)]).toEqual([stage.hpc.created[0]?.pod.metadata.uid]);
     expect(stage.datalake.rules).toEqual([]);
@@ -248,22 +246,22 @@ describe('deletion', () => {
   it('of a deployment leaves the rule of its inputs to another one that shares it', async () => {
     stage.hpc.outcome = { phase: 'Running' };
     const first = await alice.create({ template, parameters });
-    await expect.poll(() => stage.hpc.created.length, { timeout: 5_000 }).toBe(1);
+    await expect.poll(() => stage.hpc.created.length).toBe(1);
     const second = await alice.create({ template, parameters });
-    await expect.poll(() => stage.hpc.created.length, { timeout: 5_000 }).toBe(2);
+    await expect.poll(() => stage.hpc.created.length).toBe(2);
     expect(stage.datalake.rules).toHaveLength(1);
     await alice.delete(first.uuid);
-    await expect.poll(async () => await gone(first.uuid), { timeout: 10_000 }).toBe(404);
+    await expect.poll(async () => await gone(first.uuid)).toBe(404);
     expect(stage.datalake.rules).toHaveLength(1);
     await alice.delete(second.uuid);
-    await expect.poll(async () => await gone(second.uuid), { timeout: 10_000 }).toBe(404);
+    await expect.poll(async () => await gone(second.uuid)).toBe(404);
     expect(stage.datalake.rules).toEqual([]);
   });
 
   it('of a complete deployment leaves its results alone', async () => {
     const { uuid } = await ends(await alice.create({ template, parameters }));
     await alice.delete(uuid);
-    await expect.poll(async () => await gone(uuid), { timeout: 10_000 }).toBe(404);
+    await expect.poll(async () => await gone(uuid)).toBe(404);
     expect(stage.datalake.rules.map(({ did }) => did)).toEqual(['drought:warning-2010-12']);
   });
 
@@ -271,10 +269,10 @@ describe('deletion', () => {
     const { uuid } = await ends(await alice.create({ template, parameters }));
     stage.datalake.broken = 503;
     await alice.delete(uuid);
-    await expect.poll(async () => (await alice.get(uuid)).status, { timeout: 10_000 }).toBe('DELETE_FAILED');
+    await expect.poll(async () => (await alice.get(uuid)).status).toBe('DELETE_FAILED');
     stage.datalake.broken = undefined;
     await alice.delete(uuid);
-    await expect.poll(async () => await gone(uuid), { timeout: 10_000 }).toBe(404);
+    await expect.poll(async () => await gone(uuid)).toBe(404);
   });
 });
 

@@ -97,8 +97,7 @@ describe('an upload that fails', () => {
     });
     upload.on('error', () => undefined);
     upload.write(Buffer.alloc(300_000));
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    expect(unfinished(door.root)).toHaveLength(1);
+    await expect.poll(() => unfinished(door.root)).toHaveLength(1);
     upload.destroy();
     await expect.poll(() => unfinished(door.root)).toEqual([]);
     expect(existsSync(join(door.root, 'aborted'))).toBe(false);

@@ -89,8 +89,14 @@ function removeAccounts(pid: number): void {
   for (const { name } of own('/etc/group')) attempt('groupdel', [name]);
 }
 
-function execute(command: string, args: readonly string[]): void {
-  execFileSync(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+/** Another program may hold the lock of /etc/passwd for longer than these commands wait for it. */
+function execute(command: string, args: readonly string[], attempts = 5): void {
+  try {
+    execFileSync(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  } catch (error) {
+    if (attempts === 1 || !(error instanceof Error && /cannot lock/.test(error.message))) throw error;
+    execute(command, args, attempts - 1);
+  }
 }
 
 function attempt(command: string, args: readonly string[]): void {

@@ -106,14 +106,10 @@ describe.skipIf(reason !== undefined)(
 
     it('refuse a suspended user at once, without waiting for what is remembered, and take them back', async () => {
       expect((await put('user3')).status).toBe(201);
-      const startedAt = performance.now();
       await change('user3', 'suspend');
-      await expect.poll(async () => (await put('user3')).status, { interval: 20, timeout: 20_000 }).toBe(403);
-      console.info(
-        `refused ${Math.round(performance.now() - startedAt)} ms after the suspension was asked for`,
-      );
+      await expect.poll(async () => (await put('user3')).status, { interval: 20 }).toBe(403);
       await change('user3', 'resume');
-      await expect.poll(async () => (await put('user3')).status, { interval: 20, timeout: 20_000 }).toBe(204);
+      await expect.poll(async () => (await put('user3')).status, { interval: 20 }).toBe(204);
       expect((await put('user1')).status).toBe(204);
     });
 

@@ -53,11 +53,9 @@ describe.skipIf(reason !== undefined)(`local users${reason ? ` (skipped: ${reaso
     for (const user of ['user1', 'user2'])
       expect((await users.as(user, 'PUT', '/tape/file', { body: `of ${user}` })).status).toBe(201);
     for (const user of ['user1', 'user2'])
-      await expect.poll(() => localityOf(user, '/tape/file'), { timeout: 10_000 }).toBe('TAPE');
+      await expect.poll(() => localityOf(user, '/tape/file')).toBe('TAPE');
     const { requestId } = await ask('user1', '/stage', { files: [{ path: '/tape/file' }] });
-    await expect
-      .poll(async () => (await users.as('user1', 'GET', '/tape/file')).text, { timeout: 10_000 })
-      .toBe('of user1');
+    await expect.poll(async () => (await users.as('user1', 'GET', '/tape/file')).text).toBe('of user1');
     expect((await users.as('user2', 'GET', '/tape/file')).status).toBe(403);
     const { uid, gid, name } = users.account('user1');
     const stats = statSync(join(folder, name, 'file'));

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Answer, startTestSite, type TestDoor, type TestProcess, unfinished } from './start-door.ts';
 
 const ALL = 'storage.read:/ storage.modify:/ storage.stage:/';
-const DEADLINE_MILLISECONDS = 60_000;
+const DEADLINE_MILLISECONDS = 120_000;
 
 /** What went wrong: nothing, when all is well. */
 export interface TapeDamage {

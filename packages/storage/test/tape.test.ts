@@ -8,9 +8,6 @@ const API = '/api/v1';
 /** Times that let a test see each state without waiting for it. */
 const FAST = { archive_after_seconds: 0, evict_after_seconds: 0 };
 
-/** Polls end early; on a machine with much else to do they may take long. */
-const PATIENCE = { timeout: 30_000 };
-
 let site: TestSite;
 let door: TestDoor;
 let disk: TestDoor;
@@ -67,14 +64,12 @@ async function localityOf(path: string): Promise<string> {
 /** Uploads a file and waits until it lies on tape alone. */
 async function put(path: string, body: string | Buffer = `content of ${path}`): Promise<void> {
   expect((await door.call('PUT', path, { body })).status).toBe(201);
-  await expect.poll(() => localityOf(path), PATIENCE).toBe('TAPE');
+  await expect.poll(() => localityOf(path)).toBe('TAPE');
 }
 
 const onDisk = (id: string, count = 1) =>
   expect
-    .poll(async () => (await poll(id)).files.filter((file: { onDisk: boolean }) => file.onDisk).length, {
-      timeout: 5_000,
-    })
+    .poll(async () => (await poll(id)).files.filter((file: { onDisk: boolean }) => file.onDisk).length)
     .toBe(count);
 
 describe('discovery', () => {
@@ -104,7 +99,7 @@ describe('a file in an area with tape', () => {
     expect(head.status).toBe(200);
     expect(head.headers['content-length']).toBe('300000');
     const digestOf = async () => (await door.call('HEAD', '/tape/big')).headers.digest ?? '';
-    await expect.poll(digestOf, PATIENCE).toMatch(/^adler32=[0-9a-f]{8}$/);
+    await expect.poll(digestOf).toMatch(/^adler32=[0-9a-f]{8}$/);
     const wanted = await door.call('HEAD', '/tape/big', { headers: { 'want-digest': 'md5' } });
     expect([wanted.status, wanted.headers.digest]).toEqual([200, undefined]);
     const get = await door.call('GET', '/tape/big');
@@ -138,7 +133,7 @@ describe('a file in an area with tape', () => {
     await put('/tape/back', content);
     const digestOf = async () => (await door.call('HEAD', '/tape/back')).headers.digest;
     // Told without being asked for as soon as the stub is on record.
-    await expect.poll(digestOf, PATIENCE).toBeDefined();
+    await expect.poll(digestOf).toBeDefined();
     const before = await door.call('HEAD', '/tape/back');
     const id = await stage('/tape/back');
     await onDisk(id);
@@ -151,7 +146,7 @@ describe('a file in an area with tape', () => {
     const done = await poll(id);
     expect(done.completedAt).toBeGreaterThanOrEqual(done.createdAt);
     expect((await post(`/release/${id}`, { paths: ['/tape/back'] })).status).toBe(200);
-    await expect.poll(() => localityOf('/tape/back'), PATIENCE).toBe('TAPE');
+    await expect.poll(() => localityOf('/tape/back')).toBe('TAPE');
   });
 
   it('is the same file under another name', async () => {
@@ -169,12 +164,12 @@ describe('a file in an area with tape', () => {
       readdirSync(library).some((name) => readFileSync(join(library, name), 'utf8') === content);
     await put('/tape/again');
     expect((await door.call('PUT', '/tape/again', { body: 'new' })).status).toBe(204);
-    await expect.poll(() => localityOf('/tape/again'), PATIENCE).toBe('TAPE');
-    await expect.poll(() => holds('content of /tape/again'), PATIENCE).toBe(false);
+    await expect.poll(() => localityOf('/tape/again')).toBe('TAPE');
+    await expect.poll(() => holds('content of /tape/again')).toBe(false);
     await onDisk(await stage('/tape/again'));
     expect((await door.call('GET', '/tape/again')).text).toBe('new');
     expect((await door.call('DELETE', '/tape/again')).status).toBe(204);
-    await expect.poll(() => holds('new'), PATIENCE).toBe(false);
+    await expect.poll(() => holds('new')).toBe(false);
     expect(await localityOf('/tape/again')).toBe('No such file or directory');
   });
 
@@ -205,7 +200,7 @@ describe('a file in an area with tape', () => {
       names.find((name) => readFileSync(join(library, name), 'utf8') === 'content of /tape/lost') ?? '';
     writeFileSync(join(library, copy), 'content of /tape/LOST');
     const damaged = await stage('/tape/lost');
-    await expect.poll(async () => (await poll(damaged)).files[0].error, PATIENCE).toMatch(/damaged/);
+    await expect.poll(async () => (await poll(damaged)).files[0].error).toMatch(/damaged/);
   });
 });
 
@@ -243,7 +238,7 @@ describe('a stage request', () => {
     await put('/tape/r');
     await onDisk(await stage('/tape/r'));
     expect((await post('/release/gfal2-placeholder-id', { paths: ['/tape/r'] })).status).toBe(200);
-    await expect.poll(() => localityOf('/tape/r'), PATIENCE).toBe('TAPE');
+    await expect.poll(() => localityOf('/tape/r')).toBe('TAPE');
   });
 
   it('needs the scopes of its paths', async () => {
@@ -318,9 +313,7 @@ describe('the tape interface', () => {
 describe('the queue of a tape system', () => {
   it('is among the metrics', async () => {
     const metrics = async () => (await door.call('GET', '/.weft/metrics', { token: null })).text;
-    await expect
-      .poll(metrics, PATIENCE)
-      .toMatch(/weft_storage_tape_files\{site="hpc",locality="tape"\} [1-9]/);
+    await expect.poll(metrics).toMatch(/weft_storage_tape_files\{site="hpc",locality="tape"\} [1-9]/);
     expect(await metrics()).toMatch(/weft_storage_tape_queue\{site="hpc",state="SUBMITTED"\} \d/);
     expect(await metrics()).toMatch(/weft_storage_tape_recalls_total\{site="hpc",outcome="recalled"\} [1-9]/);
   });

@@ -141,7 +141,7 @@ export async function startTestService(config: Record<string, unknown> = {}): Pr
 export async function until<Value>(
   what: string,
   ask: () => Promise<Value | undefined>,
-  seconds = 15,
+  seconds = 60,
 ): Promise<Value> {
   const deadline = Date.now() + seconds * 1000;
   for (;;) {

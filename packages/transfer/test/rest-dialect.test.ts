@@ -214,7 +214,7 @@ describe('submitting', () => {
     });
     expect(Object.keys(json.files[0])).toHaveLength(4);
     expect(json.submit_time).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/);
-    expect(Math.abs(json.max_time_in_queue - Date.now() / 1000 - 7200)).toBeLessThan(5);
+    expect(Math.abs(json.max_time_in_queue - Date.now() / 1000 - 7200)).toBeLessThan(300);
   });
 
   test('a sid makes the id, and submitting it again is a conflict', async () => {
