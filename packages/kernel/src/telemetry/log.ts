@@ -15,7 +15,7 @@ export function createLogger(options: {
   level?: LogLevel;
   write?: (line: string) => void;
 }): Logger {
-  const write = options.write ?? ((line: string) => void process.stdout.write(line));
+  const write = options.write ?? gather;
   return pino(
     {
       name: options.name,
@@ -31,4 +31,24 @@ export function createLogger(options: {
     },
     { write: (line: string) => write(redactText(line)) },
   );
+}
+
+let gathered = '';
+let flushesAtExit = false;
+
+/**
+ * Lines of one turn of the event loop go out together: under load a system call for each would cost more than all else
+ * about it. What is said just before the process exits still goes out.
+ */
+function gather(line: string): void {
+  if (!flushesAtExit) process.on('exit', flush);
+  flushesAtExit = true;
+  if (gathered === '') setImmediate(flush);
+  gathered += line;
+}
+
+function flush(): void {
+  const text = gathered;
+  gathered = '';
+  if (text !== '') process.stdout.write(text);
 }
