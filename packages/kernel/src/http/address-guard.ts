@@ -13,6 +13,7 @@ for (const [network, prefix] of [
   ['169.254.0.0', 16],
   ['172.16.0.0', 12],
   ['192.0.0.0', 24],
+  ['192.88.99.0', 24],
   ['192.168.0.0', 16],
   ['198.18.0.0', 15],
   ['224.0.0.0', 3],
@@ -22,10 +23,17 @@ for (const [network, prefix] of [
   INTERNAL.addSubnet(`::ffff:${network}`, 96 + prefix, 'ipv6');
 }
 for (const [network, prefix] of [
-  ['::', 127],
+  // IPv4 addresses in the ways that RFC 4291, 6052, 8215, 3056 and 4380 wrote them before or besides `::ffff:`: a gateway
+  // would take a packet for any of them to where they point.
+  ['::', 96],
+  ['::ffff:0:0:0', 96],
   ['64:ff9b::', 96],
+  ['64:ff9b:1::', 48],
+  ['2001::', 32],
+  ['2002::', 16],
   ['fc00::', 7],
   ['fe80::', 10],
+  ['fec0::', 10],
   ['ff00::', 8],
 ] as const) {
   INTERNAL.addSubnet(network, prefix, 'ipv6');
@@ -34,6 +42,7 @@ for (const [network, prefix] of [
 /** Whether `address` (an IP literal) belongs to an internal network. */
 export function isInternalAddress(address: string): boolean {
   const family = isIP(address);
-  if (family === 0) return true;
+  // With a zone (`fe80::1%eth0`) it is of a link of ours.
+  if (family === 0 || address.includes('%')) return true;
   return INTERNAL.check(address, family === 6 ? 'ipv6' : 'ipv4');
 }

@@ -26,7 +26,8 @@ const CREDENTIAL_HEADERS =
 /**
  * A `fetch` for requests whose address may come from a user. The deny-list is checked on the address that the connection
  * then uses (a name that resolves twice to different addresses gains nothing), on every redirect again; credentials are
- * dropped when a redirect leaves the origin; time, redirects and the size of the answer are bounded.
+ * dropped when a redirect leaves the origin; time, redirects and the size of the answer are bounded, which is why none may
+ * come compressed.
  *
  * Throws `WeftError` `forbidden`/`address-not-allowed`, or `upstream`/`request-failed` with the cause in the message.
  */
@@ -55,7 +56,7 @@ export function createGuardedFetch(
     // A hundred files that a process needs for its first outgoing request, not for its start.
     const undici = await import('undici');
     let url = new URL(input);
-    let headers = { ...(init.headers ?? {}) };
+    let headers: Record<string, string> = { 'accept-encoding': 'identity', ...(init.headers ?? {}) };
     let method = init.method ?? 'GET';
     let body = init.body ?? null;
     const timeout = init.timeoutMilliseconds ?? DEFAULT_TIMEOUT;
@@ -97,6 +98,16 @@ export function createGuardedFetch(
           {
             cause,
           },
+        );
+      }
+      // A small answer that unpacks to any size would pass the limit, which counts what comes over the wire.
+      const encoding = response.headers.get('content-encoding') ?? 'identity';
+      if (!/^\s*(identity)?\s*$/i.test(encoding)) {
+        await response.body?.cancel();
+        throw new WeftError(
+          'upstream',
+          'encoded-answer',
+          `${url.origin} answered ${method} in an encoding that nobody asked for: ${encoding.slice(0, 40)}.`,
         );
       }
       const location = response.headers.get('location');

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { connect } from 'node:tls';
+import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import type { FastifyInstance } from 'fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -56,6 +57,40 @@ describe('a listener', () => {
     const put = await fetch(`${url}/echo`, { method: 'PUT', body: Uint8Array.of(104, 105) });
     expect(await put.json()).toEqual({ body: { type: 'Buffer', data: [104, 105] } });
     expect(await rawGet(url, '/echo', '[{"name":"pod"}]')).toContain('{"body":[{"name":"pod"}]}');
+  });
+
+  it('breaks the connection on which a body trickles in, before it is whole and after it was refused', async () => {
+    const url = await serve(
+      (app) => {
+        app.post('/whole', async ({ body }) => ({ body }));
+        app.get(
+          '/unread',
+          { onRequest: async (_request, reply) => reply.code(401).send('no') },
+          async () => 'never',
+        );
+      },
+      { bodyMilliseconds: 300 },
+    );
+    for (const [line, answer] of [
+      ['POST /whole', ''],
+      ['GET /unread', 'HTTP/1.1 401 Unauthorized'],
+    ] as const) {
+      const socket = connect({
+        host: '127.0.0.1',
+        port: Number(new URL(url).port),
+        ca: authority.certificate,
+      });
+      let received = '';
+      socket.on('data', (chunk) => {
+        received += chunk;
+      });
+      socket.on('error', () => undefined);
+      socket.write(`${line} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n`);
+      const trickle = setInterval(() => socket.write('x'), 50);
+      await new Promise((resolve) => socket.on('close', resolve));
+      clearInterval(trickle);
+      expect(received.split('\r\n')[0]).toBe(answer);
+    }
   });
 
   it('collapses slashes for routing, keeps the raw target, and routes parameters of thousands of characters', async () => {
@@ -143,6 +178,17 @@ describe('outgoing requests', () => {
     await expect(fetch(`${url}/loop`)).rejects.toMatchObject({ code: 'redirect-refused' });
   });
 
+  it('take no answer that unpacks to more than came over the wire', async () => {
+    const bomb = gzipSync(Buffer.alloc(8 * 1024 * 1024));
+    const url = await serve((app) => {
+      app.get('/', async (_request, reply) =>
+        reply.header('content-encoding', 'gzip').type('application/json').send(bomb),
+      );
+    });
+    const asked = trusting(url)(`${url}/`, { maximumBytes: 64 * 1024 }).then((answer) => answer.text());
+    await expect(asked).rejects.toMatchObject({ kind: 'upstream', code: 'encoded-answer' });
+  });
+
   it('know every internal network, also in its IPv6 spelling', () => {
     for (const address of [
       '127.0.0.1',
@@ -154,6 +200,14 @@ describe('outgoing requests', () => {
       '::',
       'fd00::1',
       'fe80::1',
+      'fe80::1%eth0',
+      'fec0::1',
+      '::127.0.0.1',
+      '::ffff:0:127.0.0.1',
+      '64:ff9b::7f00:1',
+      '64:ff9b:1::7f00:1',
+      '2002:7f00:1::1',
+      '2001:0:7f00:1::1',
     ]) {
       expect(isInternalAddress(address), address).toBe(true);
     }

@@ -13,6 +13,7 @@ import { type ActiveSpan, activeTracing, type Logger } from '../telemetry/index.
 import { rememberRoutes } from './openapi.ts';
 import { logFailure, printProblem } from './problem.ts';
 import type { ServerCertificate } from './server-certificate.ts';
+import { breakSlowBodies } from './slow-bodies.ts';
 import type { ListenerOptions } from './types.ts';
 
 export interface CreateListenerOptions extends ListenerOptions {
@@ -104,6 +105,7 @@ export function createListener(options: CreateListenerOptions): FastifyInstance 
     acceptAnyBody(app);
   }
   if (options.deferContinue) deferContinue(app);
+  breakSlowBodies(app, options);
 
   const print = options.printError ?? printProblem;
   app.setErrorHandler((error, request, reply) => {

@@ -38,6 +38,8 @@ export interface ListenerOptions {
    * `client_certificates` of the configuration, which says whom to trust.
    */
   requestClientCertificate?: boolean;
+  /** How long a JSON body, a form or a Buffer may take to come; default 5 minutes. */
+  bodyMilliseconds?: number;
   /** Leave every body unread, so that the handler streams `request.raw`. */
   rawBodies?: boolean;
   /** Targets whose escapes are no UTF-8 reach the routes too, instead of Fastify's 400; the dialect reads `rawTarget`. */
