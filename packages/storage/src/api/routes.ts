@@ -104,7 +104,7 @@ export async function serve(
         caller: own.account !== undefined && caller.access ? { ...caller, account: own.account } : caller,
       });
     };
-    const leave = enter(door.config, caller);
+    const leave = enter(door, caller);
     try {
       if (door.multiUser) await door.multiUser.as(caller, (user) => handle(doorOf(door, user)));
       else await handle(door);

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError, WeftError } from '@weft/kernel/errors';
-import type { StorageConfig } from '../config.ts';
 import { authorise, authoriseBytes, mayDo } from '../core/authorise.ts';
 import { plainPath } from '../core/resource-path.ts';
 import { type CopyWatch, watchCopy } from '../core/third-party-copy/copy-watch.ts';
@@ -10,7 +9,7 @@ import { openPartner, type Partner } from '../core/third-party-copy/partner.ts';
 import { type CopyOptions, pull } from '../core/third-party-copy/pull.ts';
 import { lookAtTarget, push } from '../core/third-party-copy/push.ts';
 import { parseRemoteUrl, type RemoteFile } from '../core/third-party-copy/remote-file.ts';
-import { createTurns, type Turns } from '../core/third-party-copy/turns.ts';
+import { takeTurn } from '../core/third-party-copy/turns.ts';
 import { statIfThere } from '../core/upload.ts';
 import { readCopyRequest, readRemote } from './copy-request.ts';
 import { type Exchange, type Handler, header } from './exchange.ts';
@@ -38,7 +37,7 @@ export const thirdPartyCopy: Handler = async (exchange) => {
       'missing_token',
       'A bearer token is needed for a third-party copy.',
     );
-  const giveBack = turnsOf(door.config).take(`${caller.issuer} ${caller.subject}`);
+  const giveBack = await takeTurn(door, caller);
   const watch = watchCopy(door.config.third_party_copy);
   const stopListening = cancelWithClient(exchange, watch);
   try {
@@ -193,16 +192,6 @@ function cancelWithClient({ response }: Exchange, watch: CopyWatch): () => void 
   };
   response.on('close', onClose);
   return () => response.off('close', onClose);
-}
-
-/** Of each instance: the door of a user is a view of it, with the same configuration. */
-const turns = new WeakMap<StorageConfig, Turns>();
-
-function turnsOf(config: StorageConfig): Turns {
-  const { maximum, maximum_per_user } = config.third_party_copy;
-  const found = turns.get(config) ?? createTurns(maximum, maximum_per_user);
-  turns.set(config, found);
-  return found;
 }
 
 function readOptions({ door, request, caller }: Exchange, watch: CopyWatch): CopyOptions {

@@ -21,6 +21,7 @@ import { createRunningCopies, type RunningCopies } from './running/running-copie
 import { createQuotas, type Quotas } from './space/quotas.ts';
 import { createUsage } from './space/usage.ts';
 import { type FileAccess, openTapeSystem, type TapeSystem } from './tape/tape-system.ts';
+import { startTidying } from './tidy-up.ts';
 
 /** What every request to one storage instance works with. */
 export interface Door {
@@ -99,6 +100,7 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
     accessFiles: (account, work) =>
       multiUser ? multiUser.asAccount(account, ({ areas }) => work(areas)) : work(opened),
     close: async () => {
+      await tidying.stop();
       copies.close();
       revocations.close();
       await intents.close();
@@ -117,6 +119,7 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
     ],
   };
   await recoverChanges(door, notes);
+  const tidying = startTidying(door, { notes, areas: opened, usage });
   return door;
 }
 

@@ -11,7 +11,6 @@ import { type Digests, findMismatch } from './checksums/digests.ts';
 import { CONTENT_BUFFER_BYTES, returnContentBuffer, takeContentBuffer } from './content-buffers.ts';
 import type { Door } from './door.ts';
 import type { FileFacts } from './files/types.ts';
-import { createOneAtATime } from './one-at-a-time.ts';
 import { receiveContent } from './receive-content.ts';
 import { algorithmsOf, statIfThere, type Upload } from './upload.ts';
 
@@ -23,9 +22,6 @@ export interface PatchOptions {
   readonly expected: Digests;
   readonly onAccepted: () => void;
 }
-
-/** Parts of one file are written one after the other (brief teapot 3.6). */
-const oneAtATime = createOneAtATime();
 
 /**
  * Writes part of an existing file over, or appends to it. The bytes are received whole into a hidden file first: a sender
@@ -70,7 +66,9 @@ export async function patchFile(
     throw error;
   }
 
-  return oneAtATime(`${area.name}:${existing.inode}`, async () => {
+  // Parts of one file are written one after the other (brief teapot 3.6), whichever process they came to.
+  const { siblings } = door.context;
+  return siblings.exclusive(`storage.patch ${door.config.site} ${area.name} ${existing.inode}`, async () => {
     const before = await prepare().catch(async (error: unknown) => {
       await staged.discard();
       await claim.release();

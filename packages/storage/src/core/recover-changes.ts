@@ -14,6 +14,12 @@ type IntentOf<Kind extends Intent['kind']> = Extract<Intent, { kind: Kind }>;
  * is told of once.
  */
 export async function recoverChanges(door: Door, folder: string): Promise<void> {
+  const { siblings } = door.context;
+  // Two processes that find the same notes would tell of everything twice.
+  await siblings.exclusive(`storage.recover ${door.config.site}`, () => recoverNoted(door, folder));
+}
+
+async function recoverNoted(door: Door, folder: string): Promise<void> {
   await recoverIntents(folder, door.journal, async (intents) => {
     for (const open of intents) {
       try {

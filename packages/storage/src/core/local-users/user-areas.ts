@@ -11,6 +11,9 @@ import type { WorkerSettings } from './file-calls.ts';
  */
 const SWEEP_AGAIN_SECONDS = [2, 10, 60];
 
+/** A process beside ours, and with it its worker of this user, may die at any time. */
+const SWEEP_EVERY_SECONDS = 60;
+
 const NOT_THERE: ReadonlySet<string> = new Set(['not-found', 'forbidden', 'conflict']);
 
 /**
@@ -51,9 +54,8 @@ export function openUserAreas({ areas, identity }: WorkerSettings): (name: strin
 }
 
 function sweepAgain(files: AreaFiles): void {
-  for (const seconds of SWEEP_AGAIN_SECONDS) {
-    const sweep = () =>
-      files.sweep().catch((error: unknown) => process.stderr.write(`${describeError(error)}\n`));
-    setTimeout(sweep, seconds * 1000).unref();
-  }
+  const sweep = () =>
+    files.sweep().catch((error: unknown) => process.stderr.write(`${describeError(error)}\n`));
+  for (const seconds of SWEEP_AGAIN_SECONDS) setTimeout(sweep, seconds * 1000).unref();
+  setInterval(sweep, SWEEP_EVERY_SECONDS * 1000).unref();
 }

@@ -11,13 +11,13 @@ import type { Usage } from './usage.ts';
  */
 export async function countFiles(usage: Usage, area: Area): Promise<void> {
   const { name } = area.config;
-  const before = await usage.beginCount(name);
+  const begun = await usage.beginCount(name);
   const began = BigInt(Date.now()) * 1_000_000n;
   const counted = await measureTree(usage, area, [], (file) => file.createdNs < began);
   // Owners that are in the books and have no file any more have used nothing.
   if (area.account) counted.set(area.account.name, counted.get(area.account.name) ?? 0);
-  else for (const owner of ['', ...before.keys()]) counted.set(owner, counted.get(owner) ?? 0);
-  await usage.finishCount(name, before, counted);
+  else for (const owner of ['', ...begun.bytes.keys()]) counted.set(owner, counted.get(owner) ?? 0);
+  await usage.finishCount(name, begun, counted);
 }
 
 /** Bytes of the files below `path`, by owner; in multi-user mode those of the account only. */

@@ -30,6 +30,12 @@ export interface Limits {
   readonly ownerBytes: number | undefined;
 }
 
+export interface BegunCount {
+  /** By owner. */
+  readonly bytes: ReadonlyMap<string, number>;
+  readonly at: Date;
+}
+
 /** The books of one instance, in PostgreSQL: they hold for all its processes. */
 export interface Usage {
   balance(account: Account): Promise<Balance>;
@@ -44,13 +50,12 @@ export interface Usage {
   /** When the files were last counted; `owner` undefined: those of anybody. */
   countedAt(area: string, owner: string | undefined): Promise<Date | undefined>;
   /** What the books say before a count, to be given to `finishCount` after it. */
-  beginCount(area: string): Promise<ReadonlyMap<string, number>>;
-  /** Puts what was counted in place, together with what has changed since `before`. */
-  finishCount(
-    area: string,
-    before: ReadonlyMap<string, number>,
-    counted: ReadonlyMap<string, number>,
-  ): Promise<void>;
+  beginCount(area: string): Promise<BegunCount>;
+  /**
+   * Puts what was counted in place, together with what has changed since. A count that another process has finished
+   * meanwhile stands: its correction would be taken for a change.
+   */
+  finishCount(area: string, begun: BegunCount, counted: ReadonlyMap<string, number>): Promise<void>;
 }
 
 export function createUsage(database: Database, instance: string, process: string): Usage {
@@ -188,20 +193,30 @@ export function createUsage(database: Database, instance: string, process: strin
       return rows[0]?.counted_at ?? undefined;
     },
 
-    beginCount: (area) => readUsage(database.sql, area),
+    async beginCount(area) {
+      const { rows } = await sql<{ at: Date }>`select clock_timestamp() as at`.execute(database.sql);
+      return { at: rows[0]?.at ?? new Date(), bytes: await readUsage(database.sql, area) };
+    },
 
-    async finishCount(area, before, counted) {
+    async finishCount(area, { at, bytes: before }, counted) {
       const owners = [...counted.keys()];
       await database.transaction(async (tx) => {
-        await sql`select from storage.usage where instance = ${instance} and area = ${area}
+        const { rows: standing } = await sql<{ owner: string; counted_at: Date | null }>`
+          select owner, counted_at from storage.usage where instance = ${instance} and area = ${area}
           order by owner for update`.execute(tx);
+        if (
+          standing.some(
+            ({ owner, counted_at: countedAt }) => counted.has(owner) && countedAt && countedAt > at,
+          )
+        )
+          return;
         const now = await readUsage(tx, area);
         const bytes = owners.map((owner) =>
           Math.max(0, (counted.get(owner) ?? 0) + (now.get(owner) ?? 0) - (before.get(owner) ?? 0)),
         );
         await sql`
           insert into storage.usage (instance, area, owner, used_bytes, counted_at)
-          select ${instance}, ${area}, owner, bytes, now()
+          select ${instance}, ${area}, owner, bytes, clock_timestamp()
           from unnest(${owners}::text[], ${bytes}::bigint[]) as counted (owner, bytes)
           order by owner
           on conflict (instance, area, owner) do update set

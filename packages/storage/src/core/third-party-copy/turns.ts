@@ -1,29 +1,24 @@
 import { WeftError } from '@weft/kernel/errors';
+import type { Caller } from '../caller.ts';
+import type { Door } from '../door.ts';
 
-/** How many copies run, altogether and for each user. */
-export interface Turns {
-  /** Returns the function that gives the turn back. @throws {WeftError} `unavailable`, code `too-many-copies`. */
-  take(user: string): () => void;
-}
-
-export function createTurns(maximum: number, maximumPerUser: number): Turns {
-  const running = new Map<string, number>();
-  let all = 0;
-  return {
-    take(user) {
-      const own = running.get(user) ?? 0;
-      if (all >= maximum || own >= maximumPerUser) {
-        const whose = own >= maximumPerUser ? 'third-party copies of yours' : 'third-party copies';
-        throw new WeftError('unavailable', 'too-many-copies', `Too many ${whose} are running; try again.`);
-      }
-      all += 1;
-      running.set(user, own + 1);
-      return () => {
-        all -= 1;
-        const left = (running.get(user) ?? 1) - 1;
-        if (left === 0) running.delete(user);
-        else running.set(user, left);
-      };
-    },
-  };
+/**
+ * One more third-party copy, counted in all processes of the instance. Returns the function that gives the turn back.
+ *
+ * @throws {WeftError} `unavailable`, code `too-many-copies`.
+ */
+export async function takeTurn(
+  { context, config }: Pick<Door, 'context' | 'config'>,
+  { issuer, subject }: Pick<Caller, 'issuer' | 'subject'>,
+): Promise<() => void> {
+  const { maximum, maximum_per_user: maximumPerUser } = config.third_party_copy;
+  const all = `storage.copies ${config.site}`;
+  const own = `${all} ${issuer} ${subject}`;
+  const taken = await context.siblings.takeTurns([
+    { key: own, maximum: maximumPerUser },
+    { key: all, maximum },
+  ]);
+  if ('giveBack' in taken) return taken.giveBack;
+  const whose = taken.full === own ? 'third-party copies of yours' : 'third-party copies';
+  throw new WeftError('unavailable', 'too-many-copies', `Too many ${whose} are running; try again.`);
 }
