@@ -41,7 +41,7 @@ describe.skipIf(reason !== undefined)(
         `import { readFileSync } from 'node:fs';
         const { startWorker } = await import(${JSON.stringify(MODULE)});
         const { results } = await import(${JSON.stringify(ANSWERS)});
-        const worker = await startWorker(${JSON.stringify(account)}, ${JSON.stringify(settings)});
+        const worker = await startWorker(${JSON.stringify(account)}, ${JSON.stringify(settings)}, { memoryBytes: 512 * 1024 ** 2 });
         const status = readFileSync('/proc/' + worker.pid + '/status', 'utf8');
         const stage = await worker.call({ call: 'stage', area: 'a' }, results.handle);
         const staged = stage.result.handle;

@@ -16,6 +16,8 @@ import { type Answer, type Call, startTestSite, type TestDoor, type TestSite } f
 export interface MultiUserSite extends Pick<TestAccounts, 'group'> {
   readonly site: TestSite;
   readonly door: TestDoor;
+  /** The same instance once more, as another process would serve it, at another address. */
+  startTwin(): Promise<TestDoor>;
   /** `homes/<account>` is the area `/home` of each, `shared` the area `/shared` of all. */
   readonly folder: string;
   /** The account of `user1`, `user2`, … */
@@ -41,6 +43,14 @@ export interface MultiUserOptions {
   readonly lines?: (issuer: string, accounts: readonly TestAccount[]) => string[];
   /** Goes over `multi_user`. */
   readonly multiUser?: Record<string, unknown>;
+  /** Changes the configuration once all that stands in it is known. */
+  readonly extend?: (
+    config: {
+      areas: Record<string, unknown>[];
+      multi_user: Record<string, unknown> & { mapping: unknown[] };
+    },
+    known: { issuer: string; accounts: readonly TestAccount[] },
+  ) => Record<string, unknown>;
   /** Starts what the door needs besides; returns more of its configuration and settings. */
   readonly beside?: (
     site: TestSite,
@@ -69,7 +79,10 @@ export async function startMultiUserSite(options: MultiUserOptions): Promise<Mul
     { name: 'shared', path: '/shared', root: join(folder, 'shared'), umask: '0007' },
   ];
   const multiUser = { mapping: [{ method: 'file', file: mapping }], ...options.multiUser };
-  const door = await site.startDoor('observatory', { areas, multi_user: multiUser, ...config }, settings);
+  const plain = { areas, multi_user: multiUser };
+  const extended = options.extend?.(plain, { issuer, accounts }) ?? plain;
+  const started = { ...extended, ...config };
+  const door = await site.startDoor('observatory', started, settings);
   const account = (user: string): TestAccount => {
     const found = accounts[Number(user.slice('user'.length)) - 1];
     if (!found) throw new Error(`There is no ${user}.`);
@@ -79,6 +92,7 @@ export async function startMultiUserSite(options: MultiUserOptions): Promise<Mul
   return {
     site,
     door,
+    startTwin: () => site.startDoor('observatory', started, settings),
     folder,
     group,
     account,

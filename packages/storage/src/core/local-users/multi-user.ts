@@ -1,15 +1,14 @@
 import { mkdir } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
 import { createAliseClient } from '@weft/identity/client';
 import type { Principal } from '@weft/kernel/auth';
 import type { ComponentContext } from '@weft/kernel/component';
 import { describeError } from '@weft/kernel/errors';
-import { z } from 'zod';
 import type { AreaConfig, MultiUserConfig, StorageConfig } from '../../config.ts';
 import { type Area, type Areas, arrangeAreas, baseOf } from '../areas.ts';
 import type { Caller } from '../caller.ts';
 import { prepareSharedStaging } from '../files/staging.ts';
 import { createRunningWorkers, type RunningWorkers } from '../running/running-workers.ts';
+import { expandAccounts, poolMethod } from './account-pool.ts';
 import { type Account, createAccounts } from './accounts.ts';
 import { followLinks } from './follow-links.ts';
 import {
@@ -23,8 +22,10 @@ import {
   type MappingMethod,
 } from './mapping.ts';
 import { remoteFiles } from './remote-files.ts';
+import { createSweeper } from './sweeper.ts';
+import type { WorkerLimits } from './worker-limits.ts';
 import { createWorkerPool } from './worker-pool.ts';
-import { prepareWorkers } from './worker-process.ts';
+import { prepareWorkers, startWorker } from './worker-process.ts';
 
 /** Where requests meet the file system as the local user that their caller is mapped to. */
 export interface MultiUser {
@@ -61,20 +62,9 @@ export async function createMultiUser(
     allowedGroups: rules.allowed_groups,
   });
   const seen = new Map<string, string>();
-  // Whose events a caller may see must not depend on which process answered their requests.
-  const topic = `storage.seen ${config.site}`;
-  context.siblings.answer(topic, (said) => {
-    const { data } = seenSchema.safeParse(said);
-    if (!data) return;
-    if (seen.size >= MAXIMUM_SEEN) seen.clear();
-    seen.set(data.identity, data.account);
-  });
   const remember = ({ issuer, subject }: Principal, { name }: Account) => {
-    const identity = identityOf(issuer, subject);
-    if (seen.get(identity) === name) return;
-    context.siblings
-      .ask(topic, { identity, account: name })
-      .catch((error: unknown) => log.warn({ error: describeError(error) }, 'a mapping was not passed on'));
+    if (seen.size >= MAXIMUM_SEEN) seen.clear();
+    seen.set(identityOf(issuer, subject), name);
   };
 
   const mapping = chain(context, rules);
@@ -93,7 +83,12 @@ export async function createMultiUser(
   const pool = createWorkerPool({
     maximum: rules.maximum_workers,
     idleSeconds: rules.idle_seconds,
-    maximumStarting: Math.ceil((2 * availableParallelism()) / context.siblings.count),
+    start: async (account, settings) => {
+      const worker = await startWorker(account, settings, limitsOf(rules));
+      running.changed();
+      return worker;
+    },
+    onEnded: (account) => sweeper.later(account.name),
     log,
     settingsOf: (account) => ({
       identity: { uid: account.uid, gid: account.gid, groups: account.groups },
@@ -141,6 +136,16 @@ export async function createMultiUser(
     }
   }
 
+  /** A worker sweeps an area when it is first asked for something in it. */
+  const sweeper = createSweeper({
+    log,
+    orphaned: running.orphaned,
+    sweep: async (name) =>
+      run(await accounts.find(name), async ({ areas }) => {
+        await Promise.allSettled(areas.all.map(({ files }) => files.stat([])));
+      }),
+  });
+
   async function lookUp(caller: Caller): Promise<Account> {
     const { anonymous_account: nobody } = rules;
     if (caller.anonymous && nobody !== undefined) return accounts.find(nobody);
@@ -157,13 +162,12 @@ export async function createMultiUser(
     accountOf: (principal) => seen.get(identityOf(principal.issuer, principal.subject)),
     async close() {
       await Promise.all(followers.map((follower) => follower.close()));
+      sweeper.close();
       running.close();
       await pool.close();
     },
   };
 }
-
-const seenSchema = z.object({ identity: z.string(), account: z.string() });
 
 /** How long a request may wait for the account-linking service. */
 const ALISE_MILLISECONDS = 3_000;
@@ -172,6 +176,10 @@ const MAXIMUM_SEEN = 100_000;
 /** Whether several accounts work below one root. */
 function isShared({ root }: Pick<AreaConfig, 'root'>): boolean {
   return !/\{(username|uid|home)\}/.test(root);
+}
+
+export function limitsOf(rules: MultiUserConfig): WorkerLimits {
+  return { memoryBytes: rules.worker_memory_bytes, cgroup: rules.worker_cgroup };
 }
 
 /** `{username}`, `{uid}` and `{home}` in an area's root. */
@@ -225,6 +233,14 @@ function toMethod(context: ComponentContext<StorageConfig>, method: MethodConfig
       return fileMethod(method.file, method.issuer);
     case 'group':
       return groupMethod(method.issuer, method.pairs);
+    case 'pool':
+      return poolMethod(context.database, context.config.site, {
+        name: method.name,
+        issuer: method.issuer,
+        group: method.group,
+        accounts: expandAccounts(method.accounts),
+        recycleDays: method.recycle_days,
+      });
     case 'claim':
       return claimMethod(method.issuer, method.claim, new RegExp(method.pattern));
   }

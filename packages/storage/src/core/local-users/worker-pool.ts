@@ -4,17 +4,18 @@ import type { Logger } from '@weft/kernel/telemetry';
 import type { Account } from './accounts.ts';
 import type { WorkerSettings } from './file-calls.ts';
 import { createTurns } from './turns.ts';
-import { startWorker, type WorkerProcess } from './worker-process.ts';
+import type { WorkerProcess } from './worker-process.ts';
 
 export interface WorkerPoolOptions {
   readonly maximum: number;
   readonly idleSeconds: number;
   readonly settingsOf: (account: Account) => WorkerSettings;
   readonly log: Logger;
+  /** A worker has ended with what it was doing, and may have left some of it behind. */
+  readonly onEnded?: (account: Account) => void;
   /** Starts at once; others wait, because all together would take longer than any of them may. Default: two a core. */
   readonly maximumStarting?: number;
-  /** For tests of the life cycle. */
-  readonly start?: (account: Account, settings: WorkerSettings) => Promise<WorkerProcess>;
+  readonly start: (account: Account, settings: WorkerSettings) => Promise<WorkerProcess>;
 }
 
 export interface WorkerPool {
@@ -75,7 +76,7 @@ export function createWorkerPool(options: WorkerPoolOptions): WorkerPool {
   const slots = new Map<string, Slot>();
   const troubles = new Map<string, Trouble>();
   const stopping = new Set<Promise<void>>();
-  const start = options.start ?? startWorker;
+  const { start } = options;
   const turns = createTurns(options.maximumStarting ?? 2 * availableParallelism(), TURN_MILLISECONDS);
   let closed = false;
 
@@ -155,6 +156,7 @@ export function createWorkerPool(options: WorkerPoolOptions): WorkerPool {
           slots.delete(account.name);
           noteCrash(account.name);
           options.log.warn({ account: account.name, said }, 'a worker has ended on its own');
+          options.onEnded?.(account);
         });
       },
       (error: unknown) => {
@@ -200,8 +202,9 @@ export function createWorkerPool(options: WorkerPoolOptions): WorkerPool {
     stop(pid, how) {
       const slot = [...slots.values()].find(({ process }) => process?.pid === pid);
       if (!slot) return;
-      if (how === 'kill') retire(slot);
-      else replace(slot);
+      if (how === 'drain') return replace(slot);
+      retire(slot);
+      if (slot.users > 0) options.onEnded?.(slot.account);
     },
     async close() {
       closed = true;

@@ -10,6 +10,7 @@ import type { WorkerSettings } from './file-calls.ts';
 import { requireUnprivileged } from './privileges.ts';
 import type { FileCaller } from './remote-files.ts';
 import { createWorkerCalls } from './worker-calls.ts';
+import { enterGroup, resourceLimits, type WorkerLimits } from './worker-limits.ts';
 
 /** A process that runs as one local user. */
 export interface WorkerProcess extends FileCaller {
@@ -41,16 +42,35 @@ const LAST_WORDS = 2_000;
  * service without root holds (brief teapot 3.1). The worker dies with this process. It gets none of our descriptors, not
  * even the log, which it could shorten.
  */
-export async function startWorker(account: Account, settings: WorkerSettings): Promise<WorkerProcess> {
+export async function startWorker(
+  account: Account,
+  settings: WorkerSettings,
+  limits: WorkerLimits,
+): Promise<WorkerProcess> {
   const { adoptFrom, program } = await prepareWorkers();
   const node = [process.execPath, '--input-type=module', '-', WORKER_NAME, account.name];
-  const child = spawn('prlimit', ['--core=0', 'setpriv', ...dropPrivileges(account), ...node], {
-    stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
-    cwd: '/',
-  });
+  const child = spawn(
+    'prlimit',
+    [...resourceLimits(limits), 'setpriv', ...dropPrivileges(account), ...node],
+    {
+      stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
+      cwd: '/',
+    },
+  );
+  let leaveGroup = () => Promise.resolve();
+  try {
+    // It waits for its program.
+    if (child.pid !== undefined) leaveGroup = enterGroup(limits, { name: account.name, pid: child.pid });
+  } catch (cause) {
+    child.on('error', () => undefined).kill('SIGKILL');
+    const text = `The worker of ${account.name} cannot be given a group below ${limits.cgroup}.`;
+    throw new WeftError('unavailable', 'worker-start', text, { cause });
+  }
   // It may be gone before it has read all of it; its exit says so.
   child.stdin?.on('error', () => undefined).end(program);
   const { start, ...worker } = talk(child, adoptFrom);
+  // What cannot be taken away is empty, and in nobody's way.
+  void worker.ended.then(leaveGroup).catch(() => undefined);
   const timer = setTimeout(() => child.kill('SIGKILL'), START_MILLISECONDS);
   try {
     await start(settings);

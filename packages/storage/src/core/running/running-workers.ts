@@ -5,7 +5,7 @@ import { describeError } from '@weft/kernel/errors';
 import type { Logger } from '@weft/kernel/telemetry';
 import { sql } from 'kysely';
 import type { StorageTables } from '../../db/schema.ts';
-import { stagingName } from '../files/staging.ts';
+import { isMakerGone, stagingName } from '../files/staging.ts';
 import type { WorkerPool } from '../local-users/worker-pool.ts';
 import { GONE_SECONDS, REPORT_MILLISECONDS } from './seen.ts';
 
@@ -26,6 +26,13 @@ export interface RunningWorkers {
   list(): Promise<RunningWorker[]>;
   /** Ends those of an account: when nothing uses them any more, or at once. @returns how many there are. */
   stop(account: string, how: 'drain' | 'kill'): Promise<number>;
+  /** A worker was started: others are to know before anything happens to this process. */
+  changed(): void;
+  /**
+   * Accounts whose workers ran in processes of this host that are gone: they may have left unfinished uploads behind.
+   * `done` forgets them.
+   */
+  orphaned(): Promise<{ accounts: readonly string[]; done(): Promise<void> }>;
   close(): void;
 }
 
@@ -71,7 +78,7 @@ export function createRunningWorkers(options: {
         delete from storage.workers
         where instance = ${instance} and (
           (process = ${process} and pid not in (select pid from now_here))
-          or (process <> ${process} and seen_at < now() - make_interval(secs => ${GONE_SECONDS}))
+          or (process <> ${process} and seen_at < now() - make_interval(days => 1))
         )
       )
       insert into storage.workers
@@ -145,6 +152,27 @@ export function createRunningWorkers(options: {
         .executeTakeFirst();
       wakeUps.wakeNow(channel);
       return Number(result.numUpdatedRows);
+    },
+    changed: () => void reportSafely(),
+    async orphaned() {
+      const rows = await tables
+        .selectFrom('storage.workers')
+        .select(['process', 'account'])
+        .distinct()
+        .where('instance', '=', instance)
+        .where('process', '<>', process)
+        .execute();
+      const gone = rows.filter((row) => isMakerGone(row.process));
+      return {
+        accounts: [...new Set(gone.map(({ account }) => account))],
+        async done() {
+          await tables
+            .deleteFrom('storage.workers')
+            .where('instance', '=', instance)
+            .where('process', 'in', [...new Set(gone.map((row) => row.process))])
+            .execute();
+        },
+      };
     },
     close() {
       clearInterval(timer);

@@ -1,5 +1,16 @@
 import { execFile, spawn } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -8,11 +19,12 @@ import { createAliseClient } from '@weft/identity/client';
 import { describeError } from '@weft/kernel/errors';
 import type { MultiUserConfig, StorageConfig } from '../../config.ts';
 import { toFacts } from '../files/facts.ts';
+import { expandAccounts } from '../local-users/account-pool.ts';
 import { type Account, createAccounts } from '../local-users/accounts.ts';
 import { loadAdopt } from '../local-users/adopt-descriptor.ts';
 import { results } from '../local-users/file-answers.ts';
 import { parseMappingFile } from '../local-users/mapping.ts';
-import { type AliseContext, aliseOf, rootOf } from '../local-users/multi-user.ts';
+import { type AliseContext, aliseOf, limitsOf, rootOf } from '../local-users/multi-user.ts';
 import { startWorker } from '../local-users/worker-process.ts';
 import { bad, good, note, type StorageFinding } from './finding.ts';
 
@@ -43,9 +55,11 @@ export async function examineLocalUsers(
     await handOver(),
     uidFloor(rules),
     memory(rules),
+    memoryLimit(rules),
   ];
   for (const method of rules.mapping) findings.push(...(await examineMethod(context, method, accounts.find)));
-  if (account !== undefined) findings.push(...(await tryWorker(config, accounts.find, account)));
+  if (account !== undefined)
+    findings.push(...(await tryWorker({ config, rules, find: accounts.find }, account)));
   return findings;
 }
 
@@ -155,6 +169,31 @@ function memory({ maximum_workers: maximum }: MultiUserConfig): StorageFinding {
     : note('memory', found, 'Lower multi_user.maximum_workers.');
 }
 
+/** How a worker is kept from taking all of the machine. */
+function memoryLimit({ worker_memory_bytes: bytes, worker_cgroup: cgroup }: MultiUserConfig): StorageFinding {
+  const name = 'memory of a worker';
+  const mebibytes = Math.round(bytes / 2 ** 20);
+  if (cgroup === undefined)
+    return good(
+      name,
+      `at most ${mebibytes} MiB, by RLIMIT_DATA; what it reads through the page cache is not counted`,
+    );
+  const probe = join(cgroup, `weft-self-test-${process.pid}`);
+  try {
+    mkdirSync(probe);
+    try {
+      accessSync(join(probe, 'memory.max'));
+    } finally {
+      rmdirSync(probe);
+    }
+    return good(name, `at most ${mebibytes} MiB, by a cgroup of its own below ${cgroup}`);
+  } catch (error) {
+    const mend =
+      'Name a folder of cgroup v2 that the service owns, with +memory in its cgroup.subtree_control.';
+    return bad(name, `${cgroup}: ${describeError(error)}`, mend);
+  }
+}
+
 type Find = (name: string) => Promise<Account>;
 
 async function examineMethod(
@@ -206,6 +245,22 @@ async function examineMethod(
           find,
         )),
       ];
+    case 'pool': {
+      const names = expandAccounts(method.accounts);
+      return [
+        good(name, `${names.length} accounts for users of ${method.issuer}`),
+        ...(method.recycle_days === undefined
+          ? []
+          : [
+              note(
+                `${name}: recycling`,
+                `accounts unused for ${method.recycle_days} days are lent again, with the files in them`,
+                'Clear the folders of such accounts before, or leave recycle_days out.',
+              ),
+            ]),
+        ...(await refusedAccounts(name, names, find)),
+      ];
+    }
     case 'claim':
       return [
         note(
@@ -232,20 +287,27 @@ async function refusedAccounts(
 }
 
 /** Starts a worker as one user and lets it look at every area. */
-async function tryWorker(config: StorageConfig, find: Find, name: string): Promise<StorageFinding[]> {
+async function tryWorker(
+  { config, rules, find }: { config: StorageConfig; rules: MultiUserConfig; find: Find },
+  name: string,
+): Promise<StorageFinding[]> {
   const label = `account ${name}`;
   try {
     const account = await find(name);
     const startedAt = performance.now();
-    const worker = await startWorker(account, {
-      identity: account,
-      areas: config.areas.map((area) => ({
-        name: area.name,
-        root: rootOf(area, account),
-        durability: area.durability,
-        umask: area.umask,
-      })),
-    });
+    const worker = await startWorker(
+      account,
+      {
+        identity: account,
+        areas: config.areas.map((area) => ({
+          name: area.name,
+          root: rootOf(area, account),
+          durability: area.durability,
+          umask: area.umask,
+        })),
+      },
+      limitsOf(rules),
+    );
     const milliseconds = Math.round(performance.now() - startedAt);
     const findings = [
       good(
