@@ -1,8 +1,10 @@
 import { mkdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { createAliseClient } from '@weft/identity/client';
 import type { Principal } from '@weft/kernel/auth';
 import type { ComponentContext } from '@weft/kernel/component';
 import { describeError } from '@weft/kernel/errors';
+import { z } from 'zod';
 import type { AreaConfig, MultiUserConfig, StorageConfig } from '../../config.ts';
 import { type Area, type Areas, arrangeAreas, baseOf } from '../areas.ts';
 import type { Caller } from '../caller.ts';
@@ -62,9 +64,20 @@ export async function createMultiUser(
     allowedGroups: rules.allowed_groups,
   });
   const seen = new Map<string, string>();
-  const remember = ({ issuer, subject }: Principal, { name }: Account) => {
+  // Whose events a caller may see must not depend on which process answered their requests.
+  const topic = `storage.seen ${config.site}`;
+  context.siblings.answer(topic, (said) => {
+    const { data } = seenSchema.safeParse(said);
+    if (!data) return;
     if (seen.size >= MAXIMUM_SEEN) seen.clear();
-    seen.set(identityOf(issuer, subject), name);
+    seen.set(data.identity, data.account);
+  });
+  const remember = ({ issuer, subject }: Principal, { name }: Account) => {
+    const identity = identityOf(issuer, subject);
+    if (seen.get(identity) === name) return;
+    context.siblings
+      .ask(topic, { identity, account: name })
+      .catch((error: unknown) => log.warn({ error: describeError(error) }, 'a mapping was not passed on'));
   };
 
   const mapping = chain(context, rules);
@@ -83,13 +96,14 @@ export async function createMultiUser(
   const pool = createWorkerPool({
     maximum: rules.maximum_workers,
     idleSeconds: rules.idle_seconds,
+    maximumStarting: Math.ceil((2 * availableParallelism()) / context.siblings.count),
+    log,
     start: async (account, settings) => {
       const worker = await startWorker(account, settings, limitsOf(rules));
       running.changed();
       return worker;
     },
     onEnded: (account) => sweeper.later(account.name),
-    log,
     settingsOf: (account) => ({
       identity: { uid: account.uid, gid: account.gid, groups: account.groups },
       areas: config.areas.map((area) => ({
@@ -168,6 +182,8 @@ export async function createMultiUser(
     },
   };
 }
+
+const seenSchema = z.object({ identity: z.string(), account: z.string() });
 
 /** How long a request may wait for the account-linking service. */
 const ALISE_MILLISECONDS = 3_000;
