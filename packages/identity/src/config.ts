@@ -26,7 +26,10 @@ const userSchema = z.strictObject({
     .array(groupSchema)
     .default([])
     .describe('Groups that appear only when a token request names them'),
-  entitlements: z.array(z.string()).default([]).describe('`eduperson_entitlement`'),
+  entitlements: z.array(z.string()).default([]).describe('`eduperson_entitlement` and `entitlements`'),
+  assurance: z.array(z.string()).default([]).describe('`eduperson_assurance`'),
+  affiliations: z.array(z.string()).default([]).describe('`eduperson_scoped_affiliation`'),
+  voperson_id: z.string().optional(),
   password: secretSchema.optional().describe('For the sign-in page; without one the person cannot use it'),
   password_file: z.string().optional().describe('File that holds the password alone'),
   scopes: scopesSchema.describe(
@@ -99,6 +102,12 @@ const realmShape = {
   listen: listenSchema,
   url: baseUrlSchema.describe('The issuer, byte for byte as in `iss`; at the root of a host'),
   title: z.string().min(1).max(100).optional().describe('Shown above its pages; default: the host'),
+  organisation: z
+    .string()
+    .min(1)
+    .max(200)
+    .optional()
+    .describe('`organisation_name` at userinfo, as IAM has it'),
   development_profile: z
     .boolean()
     .default(false)
@@ -122,11 +131,21 @@ const realmShape = {
   registration: z
     .strictObject({
       mode: z
-        .enum(['off', 'open'])
+        .enum(['off', 'open', 'token'])
         .default('off')
-        .describe('Whether clients may register themselves (RFC 7591)'),
+        .describe(
+          'Whether clients may register themselves (RFC 7591): never, all, or with the initial access token',
+        ),
+      initial_access_token: secretSchema.optional(),
+      initial_access_token_file: z.string().optional().describe('File that holds that token alone'),
+      unused_days: z.int().min(1).default(7).describe('Then a client that nobody has used goes'),
       scopes: scopesSchema.describe('What such clients may ask for besides openid, profile, …'),
     })
+    .refine(
+      ({ mode, initial_access_token: token, initial_access_token_file: file }) =>
+        mode !== 'token' || token !== undefined || file !== undefined,
+      { message: 'mode token needs initial_access_token or initial_access_token_file' },
+    )
     .prefault({}),
   limits: z
     .strictObject({

@@ -79,6 +79,27 @@ const passwordOf = (app: FastifyInstance, password: string) =>
     scope: 'openid',
   });
 
+it('a refresh token that both are shown at once is replaced once for all, and reused later ends its family', async () => {
+  const { body } = await post(one, '/token', {
+    ...{ grant_type: 'password', client_id: 'cli', username: 'alice', password: 'correct horse battery' },
+    scope: 'openid offline_access',
+  });
+  const refresh = (app: FastifyInstance, refresh_token: string) =>
+    post(app, '/token', { grant_type: 'refresh_token', client_id: 'cli', refresh_token });
+  const shown = (token: string) =>
+    Promise.all(Array.from({ length: 8 }, (_, each) => refresh(each % 2 ? one : other, token)));
+  // A lost answer is asked for again: within the grace period nobody is locked out.
+  const first = await shown(body.refresh_token);
+  expect(first.map(({ status }) => status)).toEqual(Array(8).fill(200));
+  await sql`update identity.refresh_tokens set used_at = used_at - interval '5 minutes'`.execute(
+    provider.context.database.sql,
+  );
+  const late = await shown(body.refresh_token);
+  expect(late.map((answer) => answer.body.error)).toEqual(Array(8).fill('invalid_grant'));
+  for (const { body: successor } of first)
+    expect((await refresh(other, successor.refresh_token)).body.error).toBe('invalid_grant');
+});
+
 it('what is tried too often at one is closed at the other', async () => {
   const wrong = (app: FastifyInstance) => token(app, { client_id: 'orchestrator', client_secret: 'wrong' });
   for (const app of [one, other, one]) expect((await wrong(app)).status).toBe(401);

@@ -5,7 +5,6 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type AccountMapping, findProviders, type LinkedIdentity, siteExists } from '../core/mappings.ts';
 import type { IdentityTables } from '../db/schema.ts';
 import { printLinkingError } from './linking.ts';
-import { printRetryAfter } from './oauth-dialect.ts';
 import { type AliseOptions, createLookUpAudit, requireSiteReader } from './site-reader.ts';
 
 /** The version of ALISE whose answers these are. */
@@ -156,7 +155,6 @@ function printIdentity({ subject, issuer, displayName, lastSeen }: LinkedIdentit
 
 /** The bodies of FastAPI, flaat and ALISE that its clients know; API v2 speaks RFC 9457. */
 export const printAliseError: ErrorPrinter = (error, request, reply) => {
-  printRetryAfter(error, reply);
   if (request.url.startsWith('/api/v2/')) return printProblem(error, request, reply);
   if (!request.url.startsWith('/api/') && !request.url.startsWith('/.weft/'))
     return printLinkingError(error, request, reply);

@@ -36,6 +36,7 @@ export function registerAuthorize(app: FastifyInstance, realm: Realm): void {
           csrf: browser.csrf,
           returnTo: `/authorize?${withoutPrompt(parameters, 'login')}`,
           application: asked.client.name,
+          username: asked.loginHint,
         });
         return sendPage(reply, { title: 'Sign in', place, body, formTarget: asked.redirectUri });
       }

@@ -70,6 +70,12 @@ function describeIssuer({ issuer, config }: Realm) {
       'email_verified',
       'groups',
       'wlcg.groups',
+      'organisation_name',
+      'eduperson_entitlement',
+      'entitlements',
+      'eduperson_assurance',
+      'eduperson_scoped_affiliation',
+      'voperson_id',
     ],
     authorization_response_iss_parameter_supported: true,
   };

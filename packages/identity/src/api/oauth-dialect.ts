@@ -1,7 +1,7 @@
 import { bearerChallenge } from '@weft/kernel/auth';
 import { WeftError } from '@weft/kernel/errors';
 import { type ErrorPrinter, toHttpFailure } from '@weft/kernel/http';
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 import type { RequestOrigin } from '../core/audit.ts';
 import type { PresentedClient } from '../core/clients.ts';
 import { oauthError } from '../core/oauth-error.ts';
@@ -56,12 +56,6 @@ function formDecode(text: string): string {
   }
 }
 
-/** When a caller that tried too often may try again (RFC 9110 10.2.3). */
-export function printRetryAfter(error: unknown, reply: FastifyReply): void {
-  const seconds = error instanceof WeftError ? error.details.retryAfterSeconds : undefined;
-  if (typeof seconds === 'number') reply.header('retry-after', String(seconds));
-}
-
 /** Errors as RFC 6749 5.2 and RFC 6750 3 want them. */
 export const printOAuthError: ErrorPrinter = (error, request, reply) => {
   const failure = toHttpFailure(error);
@@ -74,7 +68,6 @@ export const printOAuthError: ErrorPrinter = (error, request, reply) => {
         : undefined
       : bearerChallenge('weft', error);
   if (challenge !== undefined) reply.header('www-authenticate', challenge);
-  printRetryAfter(error, reply);
   const code =
     failure.status >= 500 ? 'server_error' : error instanceof WeftError ? failure.code : 'invalid_request';
   return void reply

@@ -24,7 +24,7 @@ export function registerRegistration(app: FastifyInstance, realm: Realm): void {
     app.post(path, async (request, reply) => {
       await realm.limits.countRegistration(request.ip);
       const client = await decided(request, 'client.register', '-', async (tx) => {
-        const registered = await registerClient(realm, tx, request.body);
+        const registered = await registerClient(realm, tx, request.body, readBearer(request));
         return { result: registered, id: registered.id };
       });
       return reply.code(201).header('cache-control', 'no-store').send(print(client));

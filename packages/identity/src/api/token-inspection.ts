@@ -23,7 +23,7 @@ export function registerTokenInspection(app: FastifyInstance, realm: Realm): voi
     const live = await findAccessToken(realm, token);
     if (live === undefined) throw invalidToken('it is not a live token of this issuer');
     if (!live.principal.scopes.has('openid')) throw insufficientScope(['openid']);
-    return reply.header('cache-control', 'no-store').send(userinfoOf(live));
+    return reply.header('cache-control', 'no-store').send(userinfoOf(live, realm.config.organisation));
   };
   app.get('/userinfo', userinfo);
   app.post('/userinfo', userinfo);

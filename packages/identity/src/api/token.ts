@@ -16,6 +16,7 @@ import { grantRefreshToken } from '../core/grants/refresh-token.ts';
 import { grantTokenExchange } from '../core/grants/token-exchange.ts';
 import { oauthError } from '../core/oauth-error.ts';
 import type { Realm } from '../core/realm.ts';
+import { rememberUse } from '../core/registered-clients.ts';
 import {
   readTokenRequest,
   requiredParameter,
@@ -107,6 +108,7 @@ export function registerToken(app: FastifyInstance, realm: Realm): void {
     const grant = GRANTS.get(grantType);
     if (grant === undefined) throw oauthError('unsupported_grant_type', 'This grant is not offered.');
     const granted = await grant(realm, readTokenRequest(client, form, origin));
+    await rememberUse(realm, client, granted.subject);
     await realm.audit.record(grantEntry(realm, client.id, grantType, granted, origin));
     realm.clients.remember(client);
     return granted;

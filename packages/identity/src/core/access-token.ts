@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Realm } from './realm.ts';
 import { selectGroups } from './select-groups.ts';
 import { signJwt } from './sign-jwt.ts';
+import { attributeClaims } from './user-claims.ts';
 import type { TokenOwner, User } from './users.ts';
 
 /** Verifiers whose clock is behind, and StoRM WebDAV, which wants `nbf` (brief alise-aai 2.6). */
@@ -68,7 +69,7 @@ function claimsOf(user: User, scopes: readonly string[], realm: Realm): Record<s
   const claims: Record<string, unknown> = {};
   const groups = selectGroups(scopes, user);
   if (groups !== undefined) claims['wlcg.groups'] = groups;
-  if (scopes.includes('eduperson_entitlement')) claims.eduperson_entitlement = user.entitlements;
+  Object.assign(claims, attributeClaims(scopes, user));
   const profile = new Set<string>(realm.config.profile_claims);
   if (scopes.includes('profile')) {
     if (profile.has('preferred_username')) claims.preferred_username = user.username;

@@ -16,6 +16,8 @@ export interface AuthorizationRequest {
   readonly codeChallenge: string | undefined;
   readonly prompt: ReadonlySet<string>;
   readonly maxAgeSeconds: number | undefined;
+  /** The name that the person will type, as the client believes. */
+  readonly loginHint: string | undefined;
 }
 
 /**
@@ -45,6 +47,7 @@ export function readAuthorizationRequest(
     redirectUri,
     state: singleParameter(parameters, 'state'),
     nonce: singleParameter(parameters, 'nonce'),
+    loginHint: singleParameter(parameters, 'login_hint')?.slice(0, 200),
     scopes,
     audiences,
     codeChallenge,

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import type { Sql, Tx } from '@weft/kernel/database';
 import { z } from 'zod';
 import type { IdentityTables } from '../db/schema.ts';
@@ -43,15 +44,16 @@ export interface RegisteredClient {
  * Registers a client that asks for it (RFC 7591): public or with a secret, for grants in which a person decides, with the
  * scopes that the realm opens to strangers. `web` beside loopback redirects is taken as native: oidc-agent sends that.
  *
- * @throws {WeftError} `access_denied` when the realm does not offer it; `invalid_redirect_uri`, `invalid_client_metadata`
+ * @throws {WeftError} `access_denied` when the realm does not offer it; `invalid_token` when it wants another initial
+ *   access token; `invalid_redirect_uri`, `invalid_client_metadata`
  */
 export async function registerClient(
   realm: Realm,
   sql: Sql<IdentityTables>,
   metadata: unknown,
+  initialAccessToken: string | undefined,
 ): Promise<RegisteredClient> {
-  if (realm.config.registration.mode === 'off')
-    throw oauthError('access_denied', 'Clients cannot register themselves here.');
+  requireRegistrationOffered(realm, initialAccessToken);
   const parsed = readMetadata(metadata);
   const id = randomUUID();
   const secret = parsed.token_endpoint_auth_method === 'none' ? undefined : newSecret();
@@ -138,6 +140,16 @@ export async function removeRegistration(
     .where('client_id', '=', id)
     .where('revoked_at', 'is', null)
     .execute();
+}
+
+function requireRegistrationOffered(realm: Realm, initialAccessToken: string | undefined): void {
+  const { mode, initial_access_token: given, initial_access_token_file: file } = realm.config.registration;
+  if (mode === 'off') throw oauthError('access_denied', 'Clients cannot register themselves here.');
+  if (mode === 'open') return;
+  // Read each time: whoever replaces it need not restart anything.
+  const expected = given?.reveal() ?? (file === undefined ? '' : readFileSync(file, 'utf8').trim());
+  if (expected === '' || !secretMatches(initialAccessToken ?? '', hashSecret(expected)))
+    throw oauthError('invalid_token', 'Registration needs an initial access token (RFC 7591 section 3).');
 }
 
 function readMetadata(metadata: unknown): ClientMetadata {

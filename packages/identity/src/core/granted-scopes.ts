@@ -14,6 +14,10 @@ export const USER_SCOPES = [
   'wlcg.groups',
   'eduperson_entitlement',
   'entitlements',
+  'eduperson_assurance',
+  'eduperson_scoped_affiliation',
+  'voperson_id',
+  'aarc',
 ];
 
 const SCOPE_TOKEN = /^[\x21\x23-\x5b\x5d-\x7e]+$/;

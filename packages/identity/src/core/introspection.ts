@@ -3,6 +3,7 @@ import { WeftError } from '@weft/kernel/errors';
 import { decodeJwt, errors } from 'jose';
 import type { Realm } from './realm.ts';
 import { findRefreshToken } from './refresh-tokens.ts';
+import { attributeClaims } from './user-claims.ts';
 import type { TokenOwner } from './users.ts';
 
 /** A live access token of this realm, whatever its audience, with its owner. */
@@ -70,7 +71,10 @@ function aboutUser({ user }: TokenOwner): Record<string, unknown> {
 }
 
 /** Claims of `/userinfo` for a live access token (OpenID Connect Core 5.3, IAM's names for groups). */
-export function userinfoOf({ principal, owner }: LiveAccessToken): Record<string, unknown> {
+export function userinfoOf(
+  { principal, owner }: LiveAccessToken,
+  organisation: string | undefined,
+): Record<string, unknown> {
   const { scopes } = principal;
   const { user } = owner;
   if (user === undefined) return { sub: owner.subject };
@@ -81,10 +85,11 @@ export function userinfoOf({ principal, owner }: LiveAccessToken): Record<string
           name: user.name ?? user.username,
           preferred_username: user.username,
           groups: user.groups.map((group) => group.slice(1)),
+          ...(organisation === undefined ? {} : { organisation_name: organisation }),
         }
       : {}),
     ...(scopes.has('email') && user.email !== undefined ? { email: user.email, email_verified: true } : {}),
     ...(principal.groups.length > 0 ? { 'wlcg.groups': principal.groups } : {}),
-    ...(scopes.has('eduperson_entitlement') ? { eduperson_entitlement: user.entitlements } : {}),
+    ...attributeClaims([...scopes], user),
   };
 }

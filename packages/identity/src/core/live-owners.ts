@@ -30,7 +30,7 @@ export async function findLiveOwners(
   }));
   const { rows } = await sql<Row>`
     select asked.position, users.subject, users.username, users.name, users.email, users.groups, users.optional_groups,
-           users.entitlements, users.scopes,
+           users.entitlements, users.assurance, users.affiliations, users.voperson_id, users.scopes,
            exists (select from identity.revoked_tokens revoked
                     where revoked.realm = ${realm} and revoked.jti = asked.jti) as revoked,
            exists (select from identity.clients

@@ -90,7 +90,8 @@ export async function exportPerson(
   { subject, username }: { subject: string; username: string },
 ): Promise<Record<string, unknown>> {
   const { rows: people } = await sql<Record<string, unknown>>`
-    select subject as sub, username, name, email, groups, optional_groups, entitlements, scopes, suspended_at,
+    select subject as sub, username, name, email, groups, optional_groups, entitlements, assurance, affiliations, voperson_id,
+           scopes, suspended_at,
            password_hash is not null as has_password
       from identity.users where realm = ${realm} and subject = ${subject}`.execute(database);
   const { rows: audit } = await sql<Record<string, unknown>>`

@@ -10,6 +10,11 @@ export interface User extends Membership {
   readonly name: string | undefined;
   readonly email: string | undefined;
   readonly entitlements: readonly string[];
+  /** `eduperson_assurance` */
+  readonly assurance: readonly string[];
+  /** `eduperson_scoped_affiliation` */
+  readonly affiliations: readonly string[];
+  readonly voPersonId: string | undefined;
   /** Scopes beyond those of every user. */
   readonly scopes: readonly string[];
 }
@@ -39,7 +44,17 @@ export async function findUser(
 
 export type UserColumns = Pick<
   Selectable<IdentityTables['identity.users']>,
-  'subject' | 'username' | 'name' | 'email' | 'groups' | 'optional_groups' | 'entitlements' | 'scopes'
+  | 'subject'
+  | 'username'
+  | 'name'
+  | 'email'
+  | 'groups'
+  | 'optional_groups'
+  | 'entitlements'
+  | 'assurance'
+  | 'affiliations'
+  | 'voperson_id'
+  | 'scopes'
 >;
 
 export function userOf(row: UserColumns): User {
@@ -51,6 +66,9 @@ export function userOf(row: UserColumns): User {
     groups: row.groups,
     optionalGroups: row.optional_groups,
     entitlements: row.entitlements,
+    assurance: row.assurance,
+    affiliations: row.affiliations,
+    voPersonId: row.voperson_id ?? undefined,
     scopes: row.scopes,
   };
 }

@@ -4,6 +4,8 @@ import { startLoop } from '@weft/kernel/work';
 import { sql } from 'kysely';
 import type { IdentityConfig } from '../config.ts';
 import { removeTombstones } from '../core/linking/remove-tombstones.ts';
+import { realmConfigs } from '../core/realm.ts';
+import { removeUnusedClients } from '../core/registered-clients.ts';
 import { removeOldAudit } from '../core/remove-old-audit.ts';
 
 const BATCH = 5000;
@@ -33,6 +35,7 @@ export const removeExpired: DaemonDefinition<IdentityConfig> = {
           ...EXPIRING.map((table) => removeBatch(database, table)),
           removeTombstones(database, BATCH),
           removeOldAudit(database, config.audit_days, BATCH),
+          removeUnusedClients(database, realmConfigs(config), BATCH),
         ]);
         return removed.some((rows) => rows === BATCH) ? 'more' : 'idle';
       },

@@ -51,6 +51,9 @@ interface UserTable {
   groups: string[];
   optional_groups: string[];
   entitlements: string[];
+  assurance: string[];
+  affiliations: string[];
+  voperson_id: string | null;
   scopes: string[];
   suspended_at: Date | null;
   configured: boolean;
@@ -90,6 +93,7 @@ interface ClientTable {
   registration_token_hash: Buffer | null;
   registration: JSONColumnType<Record<string, unknown> | null>;
   last_used_at: Date | null;
+  owner: Generated<string | null>;
 }
 
 interface RefreshTokenTable {

@@ -124,6 +124,6 @@ function unavailable(issuer: TrustedIssuer, cause?: unknown): WeftError {
     'unavailable',
     'issuer-unavailable',
     `${issuer.issuer} cannot be asked about the token at the moment.`,
-    { cause },
+    { cause, details: { retryAfterSeconds: 30 } },
   );
 }

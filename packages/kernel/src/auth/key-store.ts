@@ -161,6 +161,7 @@ export function createKeyStore({ issuer, fetch, log, cacheFolder, now }: KeyStor
         `The keys of ${issuer.issuer} cannot be read at the moment.`,
         {
           cause: lastFailure?.error,
+          details: { retryAfterSeconds: FAILURE_COOLDOWN / 1000 },
         },
       );
     }

@@ -7,6 +7,8 @@ import type { PathScope, Principal, TrustedIssuer } from './types.ts';
 export const CLOCK_SKEW_SECONDS = 60;
 
 const DEFAULT_MAXIMUM_LIFETIME_SECONDS = 24 * 3600;
+/** Of tokens that say they follow the WLCG profile. */
+const WLCG_MAXIMUM_LIFETIME_SECONDS = 6 * 3600;
 const MAXIMUM_ACTORS = 10;
 const MAXIMUM_SUBJECT_LENGTH = 255;
 
@@ -124,7 +126,9 @@ function requireTimes(claims: Claims, issuer: TrustedIssuer, nowSeconds: number)
   if (issued > nowSeconds + CLOCK_SKEW_SECONDS) throw invalidToken('it was issued in the future');
   if (notBefore !== undefined && notBefore > nowSeconds + CLOCK_SKEW_SECONDS)
     throw invalidToken('it is not valid yet');
-  if (expires - issued > (issuer.maximumLifetimeSeconds ?? DEFAULT_MAXIMUM_LIFETIME_SECONDS)) {
+  const longest =
+    claims['wlcg.ver'] === undefined ? DEFAULT_MAXIMUM_LIFETIME_SECONDS : WLCG_MAXIMUM_LIFETIME_SECONDS;
+  if (expires - issued > (issuer.maximumLifetimeSeconds ?? longest)) {
     throw invalidToken('it lives longer than its issuer is trusted for');
   }
   return expires;

@@ -68,7 +68,7 @@ export interface TrustedIssuer {
   /** The one other spelling that is accepted, e.g. with a trailing slash. */
   readonly alternative?: string;
   readonly algorithms?: readonly string[];
-  /** Longest `exp - iat` in seconds. Default 24 h. */
+  /** Longest `exp - iat` in seconds. Default 24 h, 6 h for tokens of the WLCG profile. */
   readonly maximumLifetimeSeconds?: number;
   /** Accept `https://wlcg.cern.ch/jwt/v1/any`. Default false. */
   readonly allowWildcardAudience?: boolean;

@@ -11,7 +11,7 @@ import type { ClientIdentification } from '../auth/client-certificates.ts';
 import type { TlsMaterial } from '../pki/index.ts';
 import { type ActiveSpan, activeTracing, type Logger } from '../telemetry/index.ts';
 import { rememberRoutes } from './openapi.ts';
-import { logFailure, printProblem } from './problem.ts';
+import { announceRetry, logFailure, printProblem } from './problem.ts';
 import type { ServerCertificate } from './server-certificate.ts';
 import { breakSlowBodies } from './slow-bodies.ts';
 import type { ListenerOptions } from './types.ts';
@@ -110,6 +110,7 @@ export function createListener(options: CreateListenerOptions): FastifyInstance 
   const print = options.printError ?? printProblem;
   app.setErrorHandler((error, request, reply) => {
     logFailure(error, request);
+    announceRetry(error, reply);
     return print(error, request, reply);
   });
   if (options.printNotFound) app.setNotFoundHandler(options.printNotFound);

@@ -39,6 +39,12 @@ export function printProblem(error: unknown, request: FastifyRequest, reply: Fas
     );
 }
 
+/** When to try again, where an error knows (`details.retryAfterSeconds`; RFC 9110 10.2.3): the same in every dialect. */
+export function announceRetry(error: unknown, reply: FastifyReply): void {
+  const seconds = error instanceof WeftError ? error.details.retryAfterSeconds : undefined;
+  if (typeof seconds === 'number') reply.header('retry-after', String(seconds));
+}
+
 /** Logs what the client was not told. */
 export function logFailure(error: unknown, request: FastifyRequest): void {
   const { status } = toHttpFailure(error);
