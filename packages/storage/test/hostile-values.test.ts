@@ -1,3 +1,6 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestSite, type TestDoor, type TestSite } from './start-door.ts';
 
@@ -67,4 +70,72 @@ describe('text that no database or header can hold', () => {
       expect((await door.call('DELETE', path)).status).toBe(404);
     },
   );
+});
+
+describe('what clients note about names', () => {
+  const update = (namespace: string, name: string, value = 'x') =>
+    `<d:propertyupdate xmlns:d="DAV:" xmlns:z="${namespace}"><d:set><d:prop><z:${name}>${value}</z:${name}></d:prop></d:set></d:propertyupdate>`;
+  const lock = (path: string, owner = 'x', scope = 'shared') =>
+    door.call('LOCK', path, {
+      headers: { depth: '0' },
+      body: `<d:lockinfo xmlns:d="DAV:"><d:lockscope><d:${scope}/></d:lockscope><d:locktype><d:write/></d:locktype><d:owner>${owner}</d:owner></d:lockinfo>`,
+    });
+  /** Of characters that do not repeat, so that nothing can be packed. */
+  const noise = (characters: number) => randomBytes(characters / 2).toString('hex');
+  const deep = `/${Array.from({ length: 15 }, () => noise(240)).join('/')}`;
+
+  it('has names and paths that fit into an index', async () => {
+    expect((await door.call('PUT', deep, { body: 'x' })).status).toBe(201);
+    expect((await door.call('PROPPATCH', deep, { body: update('u', 'a') })).status).toBe(400);
+    expect((await lock(deep)).status).toBe(400);
+    const token = await door.token('storage.stage:/');
+    const body = JSON.stringify({ files: [{ path: deep }] });
+    expect((await door.call('POST', '/api/v1/stage', { token, body })).status).toBe(400);
+    for (const long of [update(noise(5000), 'a'), update('u', `a${noise(5000)}`)])
+      expect((await door.call('PROPPATCH', '/digits', { body: long })).status).toBe(400);
+  });
+
+  it('stays behind where it cannot be noted, and goes along whatever characters are in the path', async () => {
+    await door.call('MKCOL', '/%F0%9F%98%80');
+    await door.call('PUT', '/%F0%9F%98%80/f', { body: 'x' });
+    await door.call('PROPPATCH', '/%F0%9F%98%80/f', { body: update('u', 'a', 'kept') });
+    const ask = {
+      body: '<propfind xmlns="DAV:"><prop><a xmlns="u"/></prop></propfind>',
+      headers: { depth: '0' },
+    };
+    await door.call('MOVE', '/%F0%9F%98%80', { headers: { destination: '/plain' } });
+    expect((await door.call('PROPFIND', '/plain/f', ask)).text).toContain('kept');
+    const moved = await door.call('MOVE', '/plain/f', { headers: { destination: `${deep}-moved` } });
+    expect(moved.status).toBe(201);
+    expect((await door.call('PROPFIND', `${deep}-moved`, ask)).text).toContain('404 Not Found');
+  });
+
+  it('is not more than a listing can tell', async () => {
+    expect((await lock('/digits', 'x'.repeat(5000))).status).toBe(400);
+    const half = update('u', 'half', 'x'.repeat(600_000));
+    expect((await door.call('PROPPATCH', '/digits', { body: half })).status).toBe(207);
+    const other = half.replaceAll('half', 'other');
+    expect((await door.call('PROPPATCH', '/digits', { body: other })).status).toBe(507);
+    const locks = await Promise.all(Array.from({ length: 101 }, () => lock('/far-1')));
+    expect(
+      locks
+        .map(({ status }) => status)
+        .toSorted((one, two) => one - two)
+        .slice(-2),
+    ).toEqual([200, 507]);
+  });
+});
+
+it('answers no header If that asks for thousands of questions', async () => {
+  const headers = { if: '(<urn:x>) '.repeat(101) };
+  expect((await door.call('PUT', '/digits', { headers, body: 'x' })).status).toBe(400);
+});
+
+it('lets no upload take over the right to run as the owner of what it replaces', async () => {
+  for (const body of ['short', 'x'.repeat(3_000_000)]) {
+    await door.call('PUT', '/program', { body: 'x' });
+    chmodSync(join(door.root, 'program'), 0o6755);
+    expect((await door.call('PUT', '/program', { body })).status).toBe(204);
+    expect(statSync(join(door.root, 'program')).mode & 0o7777).toBe(0o755);
+  }
 });

@@ -116,6 +116,9 @@ describe('a macaroon', () => {
     expect(await statusOf('PUT', '/up/five', text, { body: '12345' })).toBe(201);
     expect(await statusOf('PUT', '/up/six', text, { body: '123456' })).toBe(413);
     expect(await statusOf('HEAD', '/up/six', text)).toBe(404);
+    const parts = holder(await macaroon('/up', ['activity:UPLOAD,DELETE']), 'max-upload:5');
+    const part = { headers: { 'content-range': 'bytes 5-6/*' }, body: '67' };
+    expect(await statusOf('PUT', '/up/five', parts, part)).toBe(413);
   });
 
   it('is worth no more than the token that made it', async () => {

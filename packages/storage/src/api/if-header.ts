@@ -19,6 +19,9 @@ export interface ConditionList {
   readonly conditions: readonly Condition[];
 }
 
+/** Each list costs questions to the database and the disk; nobody holds so many locks on the way to one resource. */
+const MAXIMUM_LISTS = 100;
+
 /**
  * Reads an `If` header.
  *
@@ -48,7 +51,7 @@ export function parseIf(text: string): ConditionList[] {
       else if (etag !== undefined) conditions.push({ negated, kind: 'etag', value: etag });
       else throw invalidIf();
     }
-    if (conditions.length === 0) throw invalidIf();
+    if (conditions.length === 0 || lists.length === MAXIMUM_LISTS) throw invalidIf();
     lists.push({ resource, conditions });
   }
   if (lists.length === 0) throw invalidIf();

@@ -12,6 +12,7 @@ import { childOf, childrenOf, DAV, parseXml, printXml, readBody } from './xml.ts
 /** Seconds (brief teapot 2.2). */
 const DEFAULT_TIMEOUT = 600;
 const MAXIMUM_TIMEOUT = 86_400;
+const MAXIMUM_OWNER = 4096;
 
 /** LOCK: a new lock, or with an empty body the refresh of one that the header `If` names (RFC 4918 section 9.10). */
 export const lock: Handler = async (exchange) => {
@@ -108,8 +109,16 @@ function readLockInfo(body: Buffer): { shared: boolean; owner: string } {
   if (kind !== 'exclusive' && kind !== 'shared') {
     throw new WeftError('invalid', 'invalid-lockinfo', 'A lock is exclusive or shared.');
   }
-  const owner = childOf(root, DAV, 'owner');
-  return { shared: kind === 'shared', owner: owner ? printXml(owner) : '' };
+  const owned = childOf(root, DAV, 'owner');
+  const owner = owned ? printXml(owned) : '';
+  // It stands in every listing of what the lock covers.
+  if (owner.length > MAXIMUM_OWNER)
+    throw new WeftError(
+      'invalid',
+      'invalid-lockinfo',
+      `The owner is longer than ${MAXIMUM_OWNER} characters.`,
+    );
+  return { shared: kind === 'shared', owner };
 }
 
 /** @returns whether the lock is deep; infinity is the default. */

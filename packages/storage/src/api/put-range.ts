@@ -49,7 +49,8 @@ export async function putRange(
       'length-mismatch',
       `Content-Range says ${bytes} bytes, Content-Length not.`,
     );
-  authoriseBytes(caller, bytes);
+  // Of the whole file, or parts one after the other would make it as large as one likes.
+  authoriseBytes(caller, range.end);
   if (
     Object.keys(statedDigests((name) => (name === 'content-md5' ? undefined : header(request, name))))
       .length > 0

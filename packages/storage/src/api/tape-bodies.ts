@@ -1,6 +1,7 @@
 import { WeftError } from '@weft/kernel/errors';
 import { z } from 'zod';
-import { parseResourcePath } from '../core/resource-path.ts';
+import { parseResourcePath, plainPath } from '../core/resource-path.ts';
+import { requireStorablePath } from '../core/storable-path.ts';
 import type { AskedFile } from '../core/tape/look-up-files.ts';
 import { parseDuration } from './macaroon-request.ts';
 
@@ -70,7 +71,9 @@ export function parseTapeBody<Schema extends z.ZodType>(schema: Schema, body: Bu
 
 /** Repeated slashes collapse, in the answers too: gfal2 compares with its own path, collapsed. */
 export function parseTapePath(text: string): AskedFile {
-  return { asked: text.replace(/\/{2,}/g, '/'), segments: parseResourcePath(text).segments };
+  const { segments } = parseResourcePath(text);
+  requireStorablePath(plainPath(segments));
+  return { asked: text.replace(/\/{2,}/g, '/'), segments };
 }
 
 /** Seconds that a file shall stay on disk; without a wish, or with one that is too long, what the instance allows. */

@@ -1,7 +1,9 @@
 import type { AnyTx, Database } from '@weft/kernel/database';
+import { WeftError } from '@weft/kernel/errors';
 import { sql } from 'kysely';
 import { plainPath, type Segments } from './resource-path.ts';
 import { BELIEF_MILLISECONDS, createSharedAnswer, untilBelieved } from './shared-answer.ts';
+import { MAXIMUM_STORABLE_BYTES, requireStorablePath } from './storable-path.ts';
 
 /** A property that clients made up; `element` is the whole element as XML. */
 export interface DeadProperty {
@@ -27,11 +29,33 @@ export interface DeadProperties {
   copying(from: Segments, to: Segments): Promise<Work | undefined>;
 }
 
+/** Of one resource: they stand in each listing of its collection. */
+const MAXIMUM_PROPERTIES = 1000;
+const MAXIMUM_BYTES = 1024 * 1024;
+/** Namespace and name together, in bytes; both are part of the key. */
+const MAXIMUM_NAME_BYTES = 500;
+
+function requireStorableName(namespace: string, name: string): void {
+  if (Buffer.byteLength(namespace + name) <= MAXIMUM_NAME_BYTES) return;
+  throw new WeftError(
+    'invalid',
+    'invalid-propertyupdate',
+    `Namespace and name of a property may have ${MAXIMUM_NAME_BYTES} bytes together.`,
+  );
+}
+
 /** Properties in PostgreSQL, by path (RFC 4918 section 4). */
 export function createDeadProperties(database: Database, instance: string): DeadProperties {
   /** True of the path itself and of what lies below it; `starts_with` takes every character as itself. */
   const within = (path: string) =>
     sql<boolean>`(path = ${path} or starts_with(path, ${path === '/' ? '/' : `${path}/`}))`;
+
+  /** Where what lies at or below `source` comes to lie; PostgreSQL counts characters, JavaScript halves of some. */
+  const moved = (source: string, target: string) =>
+    sql<string>`${target} || substr(path, ${[...source].length + 1}::int)`;
+  /** What would get a path that cannot be noted loses its properties. */
+  const fits = (source: string, target: string) =>
+    sql<boolean>`(octet_length(${moved(source, target)}) <= ${MAXIMUM_STORABLE_BYTES}::int)`;
 
   const forget: (tx: AnyTx, path: string) => Promise<void> = async (tx, path) => {
     await sql`delete from storage.properties where instance = ${instance} and ${within(path)}`.execute(tx);
@@ -65,6 +89,8 @@ export function createDeadProperties(database: Database, instance: string): Dead
       const set = [...last.values()].flatMap((change) => (change.kind === 'set' ? [change.property] : []));
       const removed = [...last.values()].flatMap((change) => (change.kind === 'remove' ? [change] : []));
       const plain = plainPath(path);
+      requireStorablePath(plain);
+      for (const { namespace, name } of set) requireStorableName(namespace, name);
       await database.transaction(async (tx) => {
         await sql`delete from storage.properties
           where instance = ${instance} and path = ${plain} and (namespace, name) in (
@@ -76,6 +102,15 @@ export function createDeadProperties(database: Database, instance: string): Dead
             ${set.map(({ name }) => name)}::text[],
             ${set.map(({ element }) => element)}::text[])
           on conflict (instance, path, namespace, name) do update set element = excluded.element`.execute(tx);
+        const { rows } = await sql<{ count: number; bytes: string }>`
+          select count(*)::int as count, coalesce(sum(octet_length(element)), 0)::text as bytes from storage.properties
+          where instance = ${instance} and path = ${plain}`.execute(tx);
+        if ((rows[0]?.count ?? 0) > MAXIMUM_PROPERTIES || Number(rows[0]?.bytes) > MAXIMUM_BYTES)
+          throw new WeftError(
+            'exhausted',
+            'too-many-properties',
+            'The resource would have too many properties.',
+          );
       });
       await untilBelieved();
     },
@@ -89,7 +124,10 @@ export function createDeadProperties(database: Database, instance: string): Dead
       const target = plainPath(to);
       return async (tx) => {
         await forget(tx, target);
-        await sql`update storage.properties set path = ${target} || substr(path, ${source.length + 1})
+        await sql`delete from storage.properties where instance = ${instance} and ${within(source)} and not ${fits(source, target)}`.execute(
+          tx,
+        );
+        await sql`update storage.properties set path = ${moved(source, target)}
           where instance = ${instance} and ${within(source)}`.execute(tx);
       };
     },
@@ -100,8 +138,10 @@ export function createDeadProperties(database: Database, instance: string): Dead
       return async (tx) => {
         await forget(tx, target);
         await sql`insert into storage.properties (instance, path, namespace, name, element)
-          select instance, ${target} || substr(path, ${source.length + 1}), namespace, name, element
-          from storage.properties where instance = ${instance} and ${within(source)}`.execute(tx);
+          select instance, ${moved(source, target)}, namespace, name, element
+          from storage.properties where instance = ${instance} and ${within(source)} and ${fits(source, target)}`.execute(
+          tx,
+        );
       };
     },
   };

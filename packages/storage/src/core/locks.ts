@@ -5,6 +5,7 @@ import { sql } from 'kysely';
 import type { StorageTables } from '../db/schema.ts';
 import { plainPath, type Segments } from './resource-path.ts';
 import { BELIEF_MILLISECONDS, createSharedAnswer, untilBelieved } from './shared-answer.ts';
+import { requireStorablePath } from './storable-path.ts';
 
 /** A write lock (RFC 4918 section 6). */
 export interface Lock {
@@ -32,6 +33,10 @@ export interface AffectedResource {
   /** The name comes into being or goes away, which changes its collection. */
   readonly membership?: boolean;
 }
+
+/** Shared locks of one path are read with each request there. */
+const MAXIMUM_AT_ONE_PATH = 100;
+const MAXIMUM_OF_ONE_PRINCIPAL = 10_000;
 
 export interface Locks {
   /** Locks that cover a resource, and with `below` those of everything under it. */
@@ -66,7 +71,15 @@ export function createLocks(database: Database, instance: string): Locks {
     return rows[0]?.any !== false;
   }, BELIEF_MILLISECONDS);
 
+  async function holdsMany(tx: AnyTx, principal: string): Promise<boolean> {
+    const { rows } = await sql`
+      select from storage.locks where instance = ${instance} and principal = ${principal}
+      offset ${MAXIMUM_OF_ONE_PRINCIPAL - 1} limit 1`.execute(tx);
+    return rows.length > 0;
+  }
+
   async function acquire(path: Segments, lock: NewLock): Promise<Lock> {
+    requireStorablePath(lock.path);
     const token = `urn:uuid:${randomUUID()}`;
     const taken = await database.transaction(async (tx) => {
       // One at a time, so that two exclusive locks cannot both find the path free.
@@ -76,6 +89,8 @@ export function createLocks(database: Database, instance: string): Locks {
       await sql`delete from storage.locks where instance = ${instance} and expires_at <= now()`.execute(tx);
       const standing = await findLocks(tx, instance, path, lock.deep);
       if (standing.some(({ shared }) => !shared || !lock.shared)) throw lockedError(lock.path);
+      if (standing.length >= MAXIMUM_AT_ONE_PATH || (await holdsMany(tx, lock.principal)))
+        throw new WeftError('exhausted', 'too-many-locks', 'There are too many locks already.');
       const { rows } = await sql<LockRow>`
         insert into storage.locks (instance, token, path, deep, shared, owner, principal, timeout_seconds, expires_at)
         values (${instance}, ${token}, ${lock.path}, ${lock.deep}, ${lock.shared}, ${lock.owner}, ${lock.principal},

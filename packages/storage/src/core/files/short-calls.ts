@@ -250,11 +250,14 @@ export function createShortCalls(area: CalledArea): ShortCalls {
   };
 }
 
-/** A file keeps its permissions when its content is replaced. */
+/**
+ * A file keeps its permissions when its content is replaced; not the bits that let it run as its owner, which the kernel takes
+ * away when others write to a file, too.
+ */
 function modeOfReplaced(target: PathLike): number | undefined {
   const stats = lstatSync(target, { throwIfNoEntry: false });
   if (stats?.isDirectory()) throw new WeftError('conflict', 'is-collection', 'A collection has that name.');
-  return stats?.isFile() ? stats.mode & 0o7777 : undefined;
+  return stats?.isFile() ? stats.mode & 0o777 : undefined;
 }
 
 /** Without permission to open it there is nothing that we could do. */

@@ -129,9 +129,9 @@ async function writeOver(
   }
   let after = await statDescriptor(target);
   // The kernel's clock may not have moved on since the last change; what was known of the old content must not fit.
-  while (after.mtimeNs <= before.modifiedNs) {
+  while (after.mtimeNs === before.modifiedNs) {
     await setTimeout(1);
-    const time = Math.max(Date.now(), Number(before.modifiedNs / 1_000_000n) + 1) / 1000;
+    const time = Date.now() / 1000;
     await changeTimes(target, time, time);
     after = await statDescriptor(target);
   }
@@ -148,12 +148,15 @@ async function takeGroup(descriptor: number, prefix: string): Promise<void> {
   await changeOwner(descriptor, process.geteuid?.() ?? folder.uid, folder.gid);
 }
 
-/** A file keeps its permissions when its content is replaced. */
+/**
+ * A file keeps its permissions when its content is replaced; not the bits that let it run as its owner, which the kernel takes
+ * away when others write to a file, too.
+ */
 async function modeOfReplaced(target: PathLike): Promise<number | undefined> {
   try {
     const stats = await lstat(target);
     if (stats.isDirectory()) throw new WeftError('conflict', 'is-collection', 'A collection has that name.');
-    return stats.isFile() ? stats.mode & 0o7777 : undefined;
+    return stats.isFile() ? stats.mode & 0o777 : undefined;
   } catch (error) {
     if (hasErrno(error, 'ENOENT')) return undefined;
     throw error;
