@@ -75,6 +75,14 @@ export class ByteWriter {
     this.#length += this.#chunk.write(text, this.#length);
   }
 
+  /** A short text without any character beyond ASCII. */
+  ascii(text: string): void {
+    const chunk = this.#chunk;
+    const length = this.#length;
+    for (let at = 0; at < text.length; at++) chunk[length + at] = text.charCodeAt(at);
+    this.#length += text.length;
+  }
+
   /** Part of `source`, byte by byte as the table says. */
   translated(source: Uint8Array, start: number, end: number, { plain, others }: ByteTable): void {
     const chunk = this.#chunk;

@@ -3,9 +3,10 @@ import { visibleAreas } from '../core/authorise.ts';
 import { beginListing } from '../core/files/begin-listing.ts';
 import { type PackedEntries, unpackEntries } from '../core/files/packed-entries.ts';
 import type { ListedFile } from '../core/files/types.ts';
+import { inAdvance } from '../core/in-advance.ts';
 import { printableName } from '../core/raw-names.ts';
 import { encodePath, encodeSegment, plainPath, type Segments } from '../core/resource-path.ts';
-import { lastModified } from './entity-tag.ts';
+import { printedSeconds } from './entity-tag.ts';
 import type { Exchange } from './exchange.ts';
 import { finish } from './send-content.ts';
 
@@ -14,7 +15,8 @@ interface Line {
   readonly name: string;
   readonly collection: boolean;
   readonly size?: number;
-  readonly modified?: string;
+  /** Nanoseconds since the epoch. */
+  readonly modifiedNs?: bigint;
 }
 
 /** A collection as a page for people, or as JSON for those who accept it. Streamed; folders may be huge. */
@@ -37,9 +39,10 @@ export async function sendListing(exchange: Exchange, place: Place | undefined):
   response.write(json ? `{"path":${JSON.stringify(path)},"entries":[` : pageHead(target.segments));
   let first = true;
   for await (const batch of lines(exchange, listing)) {
-    const printed = batch.map((line) => (json ? JSON.stringify(line) : pageLine(base, line)));
+    const printed = batch.map((line) => (json ? jsonLine(line) : pageLine(base, line)));
     const text = printed.join(json ? ',' : '');
-    if (!response.write(json && !first ? `,${text}` : text)) await drained(response);
+    // As bytes: Node writes a large string several times slower.
+    if (!response.write(Buffer.from(json && !first ? `,${text}` : text))) await drained(response);
     first = false;
     if (response.destroyed) return;
   }
@@ -54,15 +57,24 @@ async function* lines(
   const virtual = visibleAreas(door.areas, caller, target.segments);
   if (virtual.length > 0) yield virtual.map((name) => ({ name, collection: true }));
   if (!listing) return;
-  for await (const batch of listing) yield unpackEntries(batch).map(toLine);
+  for await (const batch of inAdvance(listing)) yield unpackEntries(batch).map(toLine);
 }
 
 function toLine({ name, facts }: ListedFile): Line {
-  const modified = lastModified(facts);
+  const { size, modifiedNs } = facts;
   return facts.kind === 'collection'
-    ? { name, collection: true, modified }
-    : { name, collection: false, size: facts.size, modified };
+    ? { name, collection: true, modifiedNs }
+    : { name, collection: false, size, modifiedNs };
 }
+
+function jsonLine({ modifiedNs, ...line }: Line): string {
+  const modified = modifiedNs === undefined ? undefined : printedTime(modifiedNs);
+  return JSON.stringify({ ...line, modified });
+}
+
+const printedTime = printedSeconds((date) => date.toUTCString());
+/** `2010-12-31 23:59` */
+const printedMinute = printedSeconds((date) => date.toISOString().slice(0, -8).replace('T', ' '));
 
 const STYLE =
   ':root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:60rem;padding:1.5rem 1rem}' +
@@ -91,9 +103,9 @@ function pageHead(segments: Segments): string {
   );
 }
 
-function pageLine(base: string, { name, collection, size, modified }: Line): string {
+function pageLine(base: string, { name, collection, size, modifiedNs }: Line): string {
   const slash = collection ? '/' : '';
-  const time = modified === undefined ? '' : new Date(modified).toISOString().slice(0, -8).replace('T', ' ');
+  const time = modifiedNs === undefined ? '' : printedMinute(modifiedNs);
   const bytes = size === undefined ? '' : ` title="${size} bytes"`;
   return (
     `<tr><td><a href="${escapeHtml(base + encodeSegment(name))}${slash}">${escapeHtml(printableName(name))}${slash}</a></td>` +

@@ -6,6 +6,7 @@ import { arrangeProperties, printResource, type Question, RESPONSE } from './pri
 import type { Resource } from './properties.ts';
 import {
   type Cursor,
+  isAdler32Alone,
   MAXIMUM_PROPERTY_BYTES,
   NOTHING_KNOWN,
   type WriteProperty,
@@ -44,8 +45,9 @@ export function createEntryPrinter(
   const out = new ByteWriter();
   const collection = prepare('collection', NOTHING_KNOWN);
   const file = prepare('file', NOTHING_KNOWN);
+  const summedFile = prepare('file', { adler32: '00000001' });
   /** By the names of the digests that are known. */
-  const summedFiles = new Map<string, Template>();
+  const otherFiles = new Map<string, Template>();
 
   /** What an entry has depends on its kind and on what is known of it, and on nothing else. */
   function prepare(kind: 'file' | 'collection', digests: Digests): Template {
@@ -84,11 +86,12 @@ export function createEntryPrinter(
   function templateOf({ entries, index, digests }: Cursor): Template {
     if (isCollection(entries, index)) return collection;
     if (digests === NOTHING_KNOWN) return file;
+    if (isAdler32Alone(digests)) return summedFile;
     const names = Object.keys(digests).join();
-    let template = summedFiles.get(names);
+    let template = otherFiles.get(names);
     if (!template) {
       template = prepare('file', digests);
-      summedFiles.set(names, template);
+      otherFiles.set(names, template);
     }
     return template;
   }

@@ -38,7 +38,7 @@ const WRITERS: Readonly<Record<string, WriteProperty>> = {
   'd:owner': (out, cursor) => out.number(word(cursor, packed.UID), 10),
   'd:group': (out, cursor) => out.number(word(cursor, packed.GID), 10),
   'L:mode': (out, cursor) => out.number(word(cursor, packed.MODE), 8),
-  's:Checksum': (out, { digests }) => out.text(digests.adler32 ?? ''),
+  's:Checksum': (out, { digests }) => out.ascii(digests.adler32 ?? ''),
   'c:Checksums': digestsWriter('adler32=', '', printDigestList),
   'oc:checksums': digestsWriter('<oc:checksum>ADLER32:', '</oc:checksum>', ownCloudChecksums),
   'a:executable': (out, cursor) => out.byte(word(cursor, packed.MODE) & 0o100 ? TRUE : FALSE),
@@ -161,11 +161,19 @@ function digestsWriter(
   const end = Buffer.from(after);
   return (out, { digests }) => {
     const { adler32 } = digests;
-    if (adler32 === undefined || Object.keys(digests).length > 1) return out.text(print(digests) ?? '');
-    out.bytes(start);
-    out.text(adler32);
-    out.bytes(end);
+    if (adler32 === undefined || !isAdler32Alone(digests)) out.text(print(digests) ?? '');
+    else {
+      out.bytes(start);
+      out.ascii(adler32);
+      out.bytes(end);
+    }
   };
+}
+
+/** As is the case with most files. */
+export function isAdler32Alone(digests: Digests): boolean {
+  for (const name in digests) if (name !== 'adler32') return false;
+  return digests.adler32 !== undefined;
 }
 
 const TRUE = 0x54;
