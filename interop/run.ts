@@ -6,9 +6,9 @@ import path from 'node:path';
 import { startInstance } from './harness/instance.ts';
 import type { Peer, Suite } from './harness/peer.ts';
 import { PeerUnavailable } from './harness/peer-unavailable.ts';
+import { PORT_BASE } from './harness/ports.ts';
 import { createTools } from './harness/tools.ts';
 
-const PORT_BASE = Number(process.env.WEFT_INTEROP_PORT_BASE ?? 23_000);
 const names = process.argv.slice(2).filter((name) => name !== '--');
 const ci = process.env.CI === 'true';
 const cache = path.join(import.meta.dirname, '..', 'node_modules', '.cache', 'interop');

@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { closedFolder } from '../../packages/storage/test/local-accounts.ts';
 import type { Suite } from './peer.ts';
+import { freePort } from './ports.ts';
 
 const WEFT = path.resolve(import.meta.dirname, '..', '..', 'weft');
 const READY_MILLISECONDS = 60_000;
@@ -88,15 +88,4 @@ async function untilHealthy(suite: Suite, url: string): Promise<void> {
     if (performance.now() > deadline) throw new Error(`${url} does not answer`);
     await sleep(200);
   }
-}
-
-/** A port that nobody listens on at the moment. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('there is no free port');
-  return address.port;
 }

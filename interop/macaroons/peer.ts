@@ -25,11 +25,7 @@ const peer: Peer = {
     await tools.needCommand('gfal-token', ['gfal2-util-scripts', 'gfal2-plugin-http', 'gfal2-plugin-file']);
     await tools.needCommand('davix-http', ['davix']);
     await tools.needPython('macaroons', REQUIREMENTS, ['python3-venv']);
-    if (globSync(LIBRARY).length === 0)
-      await tools.run('apt-get', ['install', '-y', '--no-install-recommends', 'libmacaroons0'], {
-        env: { DEBIAN_FRONTEND: 'noninteractive' },
-        timeoutSeconds: 300,
-      });
+    if (globSync(LIBRARY).length === 0) await tools.needPackages(['libmacaroons0']);
     if (globSync(LIBRARY).length === 0) throw new PeerUnavailable('apt-get install libmacaroons0 failed');
   },
 

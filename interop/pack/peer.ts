@@ -3,9 +3,9 @@ import path from 'node:path';
 import { expectEqual, expectMatch } from '../harness/expect.ts';
 import type { Peer } from '../harness/peer.ts';
 import { PeerUnavailable } from '../harness/peer-unavailable.ts';
+import { PACKED_PORT_BASE } from '../harness/ports.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '..', '..');
-const PORT_BASE = 23_200;
 
 /**
  * npm itself: the packed build is installed into an empty folder, away from the checkout, and runs there. What npm has to
@@ -15,7 +15,7 @@ const peer: Peer = {
   name: 'pack',
   components: ['kernel', 'cli'],
   async install(tools) {
-    if ((await tools.run('npm', ['ping'], { timeoutSeconds: 30 })).code !== 0)
+    if (!(await tools.again('npm', ['ping'], { timeoutSeconds: 60 })))
       throw new PeerUnavailable('npm cannot reach its registry (npm ping)');
   },
   async quick({ check, tools, folder }) {
@@ -42,13 +42,13 @@ const peer: Peer = {
       expectEqual(existsSync(weft), true, 'the command is installed');
     });
     await check('weft up starts everything there, and weft down ends it', async () => {
-      const up = await run('up', '--detach', '--port-base', String(PORT_BASE));
+      const up = await run('up', '--detach', '--port-base', String(PACKED_PORT_BASE));
       expectEqual(up.code, 0, up.stderr);
       expectMatch((await run('status')).stdout, /^ready {4}identity/m, 'status');
       expectEqual((await run('down')).code, 0, 'weft down');
     });
     await check('weft demo runs the example twin there', async () => {
-      const demo = await run('demo', '--once', '--port-base', String(PORT_BASE));
+      const demo = await run('demo', '--once', '--port-base', String(PACKED_PORT_BASE));
       expectMatch(demo.stdout, /^\d+ passed, 0 failed$/m, `weft demo (${demo.code}) ${demo.stderr}`);
       expectEqual(demo.code, 0, 'exit code');
     });

@@ -25,7 +25,11 @@ const peer: Peer = {
       await suite.check('a backup of the running instance restores into it, row for row', () =>
         restoreInto(suite, server),
       );
-      for (const name of QUICK) await kernelTests(suite, server, [`packages/kernel/test/${name}.test.ts`]);
+      await kernelTests(
+        suite,
+        server,
+        QUICK.map((name) => `packages/kernel/test/${name}.test.ts`),
+      );
     });
   },
 

@@ -82,10 +82,7 @@ const peer: Peer = {
 /** Every authority that the grid trusts, as Debian packages the IGTF's distribution. */
 async function gridAuthorities({ tools, folder }: Suite): Promise<void> {
   const packages = ['classic', 'mics', 'slcs', 'iota'].map((profile) => `igtf-policy-${profile}`);
-  await tools.succeed('apt-get', ['install', '-y', '--no-install-recommends', ...packages], {
-    env: { DEBIAN_FRONTEND: 'noninteractive' },
-    timeoutSeconds: 300,
-  });
+  await tools.needPackages(packages);
   const target = path.join(folder, 'igtf');
   mkdirSync(target);
   const source = '/usr/share/igtf-policy';

@@ -47,13 +47,7 @@ const peer: Peer = {
   async install(tools) {
     const packages = ['xrootd-server', 'xrootd-plugins', 'xrootd-scitokens-plugins', 'ca-certificates'];
     await tools.needCommand('xrootd', packages);
-    if (globSync(PLUGIN).length === 0) {
-      const output = await tools.run('apt-get', ['install', '-y', '--no-install-recommends', ...packages], {
-        env: { DEBIAN_FRONTEND: 'noninteractive' },
-        timeoutSeconds: 300,
-      });
-      if (output.code !== 0) throw new PeerUnavailable(`apt-get install ${packages.join(' ')} failed`);
-    }
+    if (globSync(PLUGIN).length === 0) await tools.needPackages(packages);
     if (process.getuid?.() !== 0) throw new PeerUnavailable('only root can start XRootD as another user');
   },
 

@@ -4,7 +4,7 @@ import { appendFileSync, chmodSync, copyFileSync, mkdirSync, readFileSync, write
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Suite } from '../harness/peer.ts';
-import { freePort } from '../harness/served-storage.ts';
+import { freePort } from '../harness/ports.ts';
 
 const SYSTEM_AUTHORITIES = '/etc/ssl/certs/ca-certificates.crt';
 const READY_MILLISECONDS = 30_000;

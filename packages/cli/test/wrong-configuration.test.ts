@@ -8,7 +8,7 @@ import { ExitError } from '@weft/kernel/errors';
 import { ensureAuthority } from '@weft/kernel/pki';
 import { startTestDatabase, type TestDatabase } from '@weft/kernel/testing';
 import { sql } from 'kysely';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { chooseComponents, startEmbedded } from '../src/commands/up.ts';
 import { locateDataFolder, openDataFolder } from '../src/data-folder.ts';
 import { serveComponents } from '../src/serve.ts';
@@ -145,6 +145,10 @@ const table: readonly [
 ];
 
 describe('weft serve refuses', () => {
+  beforeEach(async () => {
+    await sql`drop schema if exists kernel, accounting cascade`.execute(test.database.sql);
+  });
+
   it.each(table)('%s', async (_name, change, code, ...words) => {
     const error = await refusal(serve(change()));
     expect(error.message).not.toMatch(/geheim|\n\s+at /);

@@ -69,11 +69,14 @@ describe('backup and restore', () => {
     expect(written.rows).toBeGreaterThanOrEqual(21_001);
     expect(await restoreBackup(target.database, createReadStream(file), { shop })).toEqual(written);
     expect(await digest(target)).toEqual(await digest(source));
+    const last = await sql<{ id: number }>`select last_value as id from shop.orders_id_seq`.execute(
+      source.database.sql,
+    );
     const { rows } = await sql<{ id: number; ticket: number }>`
       insert into shop.orders (item) values ('seed') returning id, nextval('shop.tickets') as ticket`.execute(
       target.database.sql,
     );
-    expect(rows[0]).toEqual({ id: 20_001, ticket: 4712 });
+    expect(rows[0]).toEqual({ id: (last.rows[0]?.id ?? 0) + 1, ticket: 4712 });
     const orphan = sql`insert into shop.orders (item) values ('nothing')`.execute(target.database.sql);
     await expect(orphan).rejects.toThrow('foreign key');
     expect(await migrate(target.database, 'shop', shop)).toEqual([]);

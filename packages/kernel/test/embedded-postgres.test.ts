@@ -180,7 +180,8 @@ describe('when the supervisor is killed', { skip: process.platform !== 'linux' }
   });
 
   test('a stale pid file whose number now belongs to another program does not stop the start', async () => {
-    await (await startEmbeddedPostgres({ dataFolder, log, durable: false })).stop();
+    await (await start()).stop();
+    ends.length = 0;
     const stranger = spawn('sleep', ['60']);
     ends.push(() => void stranger.kill());
     const lines = [stranger.pid, join(dataFolder, 'postgres'), 1, 5432, '/nowhere', '', '1 1', 'ready'];
