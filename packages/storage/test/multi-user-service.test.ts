@@ -4,13 +4,15 @@ import {
   chownSync,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
-import { hostname } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -28,8 +30,14 @@ describe.skipIf(reason !== undefined)(
     /** Another storage, without local users. */
     let other: TestDoor;
     let remoteToken: string;
+    let strict: string;
 
     beforeAll(async () => {
+      const root = mkdtempSync(join(tmpdir(), 'weft-strict-'));
+      mkdirSync(join(root, 'strict'));
+      chmodSync(root, 0o755);
+      chmodSync(join(root, 'strict'), 0o1777);
+      strict = root;
       users = await startMultiUserSite({
         users: 5,
         extend: ({ areas, multi_user }, { issuer, accounts }) => {
@@ -41,7 +49,11 @@ describe.skipIf(reason !== undefined)(
           return {
             administrators: [{ subject: 'admin', issuer }],
             audiences: ['https://storage.example'],
-            areas: areas.map((area) => (area.name === 'shared' ? { ...area, policies } : area)),
+            areas: [
+              ...areas.map((area) => (area.name === 'shared' ? { ...area, policies } : area)),
+              // Nobody can write to folders that are made there.
+              { name: 'strict', path: '/strict', root: `${root}/strict`, umask: '0222' },
+            ],
             multi_user: {
               ...multi_user,
               mapping: [
@@ -58,7 +70,10 @@ describe.skipIf(reason !== undefined)(
       remoteToken = await other.token('storage.read:/ storage.modify:/');
       await other.call('PUT', '/source', { body: 'from elsewhere' });
     });
-    afterAll(() => users?.stop());
+    afterAll(async () => {
+      await users?.stop();
+      rmSync(strict, { recursive: true, force: true });
+    });
 
     const homeOf = (user: string) => join(users.folder, 'homes', users.account(user).name);
     const shared = (path: string) => join(users.folder, 'shared', path);
@@ -169,6 +184,40 @@ describe.skipIf(reason !== undefined)(
       chmodSync(shared('open'), 0o755);
       expect((await anonymous('/shared/open/page')).text).toBe('for all');
       expect((await anonymous('/shared/visitors/x')).status).toBe(401);
+    });
+
+    describe('what fails', () => {
+      const told = async (like: string) => {
+        const { rows } = await sql<{ type: string; path: string }>`
+          select type, data ->> 'path' as path from kernel.outbox
+          where component = 'storage' and data ->> 'path' like ${like} order by id`.execute(
+          users.site.database.database.sql,
+        );
+        return rows.map(({ type, path }) => `${type} ${path}`);
+      };
+
+      it('tells what is gone of a tree of which something could not be removed', async () => {
+        for (const path of ['a', 'sub/b', 'kept/mine'])
+          expect((await users.as('user1', 'PUT', `/shared/part/${path}`, { body: 'x' })).status).toBe(201);
+        const { uid, gid } = users.account('user2');
+        chownSync(shared('part/kept'), uid, gid);
+        chmodSync(shared('part/kept'), 0o755);
+        const removed = await users.as('user1', 'DELETE', '/shared/part/');
+        expect(removed.status).toBe(207);
+        expect(removed.text).toMatch(/<d:href>\/shared\/part\/kept\/mine<.*403/s);
+        expect(existsSync(shared('part/kept/mine'))).toBe(true);
+        expect(existsSync(shared('part/sub'))).toBe(false);
+        const gone = (await told('/shared/part%')).filter((line) => line.startsWith('file.deleted'));
+        expect(gone.toSorted()).toEqual(['file.deleted /shared/part/a', 'file.deleted /shared/part/sub']);
+      });
+
+      it('takes away the collections that were made for an upload', async () => {
+        // The first folder can be made, and nothing put into it.
+        const put = await users.as('user1', 'PUT', '/strict/new/file', { body: 'x' });
+        expect(put.status).toBe(403);
+        expect(readdirSync(join(strict, 'strict')).filter((name) => name !== '.weft-staging')).toEqual([]);
+        expect(await told('/strict/%')).toEqual(['file.created /strict/new', 'file.deleted /strict/new']);
+      });
     });
 
     describe('workers', () => {

@@ -1,6 +1,9 @@
 import { WeftError } from '@weft/kernel/errors';
 import type { Place } from '../core/areas.ts';
 import { authorise } from '../core/authorise.ts';
+import type { Door } from '../core/door.ts';
+import type { Entry } from '../core/journal.ts';
+import type { Segments } from '../core/resource-path.ts';
 import { evaluateConditions } from './conditions.ts';
 import { statusOf } from './errors.ts';
 import { answer, type Handler } from './exchange.ts';
@@ -27,9 +30,21 @@ export const remove: Handler = async (exchange) => {
   const failures = await door.intents.carryOut(
     { kind: 'remove', path: [...place.path], inode: String(facts.inode), collection },
     () => place.area.files.remove(place.inner),
-    // A collection that is still there has not been deleted.
-    ({ length }) =>
-      length > 0 ? {} : { changes: [{ type: 'file.deleted', path: place.path, collection }], space, also },
+    (failed) => {
+      if (failed.length === 0)
+        return { changes: [{ type: 'file.deleted', path: place.path, collection }], space, also };
+      // A collection that is still there has not been deleted, but some of what was in it. Quotas see that when the files
+      // are counted again.
+      const gone = failed.flatMap(({ removed = [] }) => removed);
+      return {
+        changes: gone.map(({ path, collection: whole }) => ({
+          type: 'file.deleted',
+          path: [...place.area.base, ...path],
+          collection: whole,
+        })),
+        also: gone.map(({ path }) => forgetting(door, [...place.area.base, ...path])),
+      };
+    },
   );
   if (failures.length > 0) {
     return sendMultistatus(
@@ -39,6 +54,15 @@ export const remove: Handler = async (exchange) => {
   }
   answer(exchange, 204);
 };
+
+/** What a name had beside its content goes with it. */
+function forgetting({ locks, properties }: Door, path: Segments): Work {
+  return async (tx) => {
+    for (const work of [await locks.forgetting(path), await properties.forgetting(path)]) await work?.(tx);
+  };
+}
+
+type Work = NonNullable<NonNullable<Entry['also']>[number]>;
 
 async function isEmpty({ area, inner }: Place): Promise<boolean> {
   for await (const batch of area.files.list(inner)) if (batch.count > 0) return false;

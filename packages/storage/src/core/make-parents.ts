@@ -4,8 +4,11 @@ import type { Door } from './door.ts';
 import { plainPath, type Segments } from './resource-path.ts';
 import { statIfThere } from './upload.ts';
 
-/** Makes the collections that are missing on the way to a place, and tells of them. Others may be doing the same. */
-export async function makeParents(door: Door, { area, inner }: Place): Promise<void> {
+/**
+ * Makes the collections that are missing on the way to a place, and tells of them. Others may be doing the same. Returns
+ * those that it made itself, outermost first.
+ */
+export async function makeParents(door: Door, { area, inner }: Place): Promise<readonly Segments[]> {
   const parent = inner.slice(0, -1);
   const missing: Segments[] = [];
   // From the inside: mostly the parent is there, and one look says so.
@@ -17,16 +20,17 @@ export async function makeParents(door: Door, { area, inner }: Place): Promise<v
     if (found) break;
     missing.unshift(path);
   }
-  if (missing.length === 0) return;
-  await door.intents.carryOut(
+  if (missing.length === 0) return [];
+  const made = await door.intents.carryOut(
     { kind: 'make-collections', paths: missing.map((path) => [...path]) },
     () => area.files.makeCollections(parent),
-    (made) => ({
-      changes: made.map((path) => ({
+    (paths) => ({
+      changes: paths.map((path) => ({
         type: 'file.created',
         path: [...area.base, ...path],
         collection: true,
       })),
     }),
   );
+  return made.map((path) => [...area.base, ...path]);
 }

@@ -1,5 +1,5 @@
 import { constants, type PathLike } from 'node:fs';
-import { link, lstat, lutimes, mkdir, realpath, rename, rm, statfs } from 'node:fs/promises';
+import { link, lstat, lutimes, mkdir, realpath, rename, rm, rmdir, statfs } from 'node:fs/promises';
 import { WeftError } from '@weft/kernel/errors';
 import { diskPath } from '../raw-names.ts';
 import { plainPath, type Segments } from '../segments.ts';
@@ -235,6 +235,16 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
       }),
 
     permissions: (path) => atEntry(path, permissionsAt),
+    removeEmptyCollection: (path) =>
+      atEntry(path, async (entry) => {
+        try {
+          await rmdir(entry);
+          return true;
+        } catch (error) {
+          if (hasErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT', 'ENOTDIR')) return false;
+          throw error;
+        }
+      }),
     async space() {
       // Counts are in units of `bsize`; what root keeps for itself is not available.
       const { bsize, blocks, bfree, bavail } = await space();

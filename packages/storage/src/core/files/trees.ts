@@ -6,36 +6,65 @@ import { closeDescriptor, openDescriptor, syncFile } from './descriptors.ts';
 import type { DirectoryWalk } from './directory-walk.ts';
 import { hasErrno, toFileError } from './file-errors.ts';
 import { allNames } from './read-names.ts';
-import type { RemovalFailure } from './types.ts';
+import type { RemovalFailure, RemovedEntry } from './types.ts';
+
+/** So many entries are told of when a tree is removed in part. */
+const MAXIMUM_REMOVED = 10_000;
 
 /**
  * Removes what stands at `path`, children first, and goes on after a failure: what could not be removed is returned, its
- * ancestors are not listed besides (RFC 4918, 9.6.1).
+ * ancestors are not listed besides (RFC 4918, 9.6.1); the first failure carries what is gone nevertheless.
  */
 export async function removeTree(walk: DirectoryWalk, path: Segments): Promise<RemovalFailure[]> {
+  const { failures, removed } = await removeAll(walk, path);
+  const [first, ...others] = failures;
+  return first ? [{ ...first, removed }, ...others] : [];
+}
+
+interface Removal {
+  readonly collection: boolean;
+  readonly failures: readonly RemovalFailure[];
+  /** Where there are failures: files and whole trees that are gone. */
+  readonly removed: readonly RemovedEntry[];
+}
+
+async function removeAll(walk: DirectoryWalk, path: Segments): Promise<Removal> {
   const parent = path.slice(0, -1);
   const name = path.at(-1) ?? '.';
-  const isDirectory = await walk.within(parent, async (prefix) => {
+  const collection = await walk.within(parent, async (prefix) => {
     const entry = diskPath(`${prefix}/${name}`);
     if ((await lstat(entry)).isDirectory()) return true;
     await unlink(entry);
     return false;
   });
-  if (!isDirectory) return [];
+  if (!collection) return { collection, failures: [], removed: [] };
 
   const failures: RemovalFailure[] = [];
+  const removed: RemovedEntry[] = [];
   const children = await allNames((work) => walk.within(path, work));
   for (const child of children) {
     const childPath = [...path, child];
     try {
-      failures.push(...(await removeTree(walk, childPath)));
+      const below = await removeAll(walk, childPath);
+      failures.push(...below.failures);
+      const gone = below.failures.length > 0 ? below.removed : [{ path: childPath, ...below }];
+      for (const { path: at, collection: whole } of gone)
+        if (removed.length < MAXIMUM_REMOVED) removed.push({ path: at, collection: whole });
     } catch (error) {
       if (!hasErrno(error, 'ENOENT')) failures.push({ path: childPath, error: toFileError(error) });
     }
   }
-  if (failures.length > 0) return failures;
-  await walk.within(parent, (prefix) => rmdir(diskPath(`${prefix}/${name}`)));
-  return [];
+  if (failures.length === 0) {
+    try {
+      await walk.within(parent, (prefix) => rmdir(diskPath(`${prefix}/${name}`)));
+      return { collection, failures, removed: [] };
+    } catch (error) {
+      // Nothing has happened then.
+      if (removed.length === 0) throw error;
+      failures.push({ path, error: toFileError(error) });
+    }
+  }
+  return { collection, failures, removed };
 }
 
 /**

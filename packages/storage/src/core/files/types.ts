@@ -78,6 +78,14 @@ export interface Permissions {
 export interface RemovalFailure {
   readonly path: Segments;
   readonly error: unknown;
+  /** With the first failure: what of the tree is gone nevertheless, up to 10,000 of it. */
+  readonly removed?: readonly RemovedEntry[];
+}
+
+/** A file that was removed, or a collection with everything in it. */
+export interface RemovedEntry {
+  readonly path: Segments;
+  readonly collection: boolean;
 }
 
 /**
@@ -102,6 +110,8 @@ export interface AreaFiles {
   makeCollection(path: Segments): Promise<void>;
   /** Makes whatever is missing of `path`; others may be doing the same. Returns the paths that it made, outermost first. */
   makeCollections(path: Segments): Promise<readonly Segments[]>;
+  /** Returns whether it was empty and is gone. */
+  removeEmptyCollection(path: Segments): Promise<boolean>;
   /** Removes a file, or a collection with everything in it; what could not be removed is returned, not thrown. */
   remove(path: Segments): Promise<readonly RemovalFailure[]>;
   /** Atomic. `replace`: whatever stands at `to` goes away. */

@@ -58,8 +58,21 @@ export const results = {
   madeFor: (target: Segments) => z.array(pathSchema.refine((path) => isWithin(path, target))),
   failuresBelow: (target: Segments) =>
     z.array(
-      z.strictObject({ path: pathSchema.refine((path) => isWithin(target, path)), failure: failureSchema }),
+      z.strictObject({
+        path: pathSchema.refine((path) => isWithin(target, path)),
+        failure: failureSchema,
+        removed: z
+          .array(
+            z.strictObject({
+              path: pathSchema.refine((path) => isWithin(target, path)),
+              collection: z.boolean(),
+            }),
+          )
+          .max(10_000)
+          .optional(),
+      }),
     ),
+  yes: z.boolean(),
   permissions: z.strictObject({ read: z.boolean(), write: z.boolean(), enter: z.boolean() }),
   space: z.strictObject({ usedBytes: z.number().nonnegative(), availableBytes: z.number().nonnegative() }),
 };

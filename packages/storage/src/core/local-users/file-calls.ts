@@ -24,7 +24,7 @@ export type FileCall =
       readonly path: Segments;
     }
   | {
-      readonly call: 'makeCollection' | 'makeCollections';
+      readonly call: 'makeCollection' | 'makeCollections' | 'removeEmptyCollection';
       readonly area: string;
       readonly path: Segments;
     }

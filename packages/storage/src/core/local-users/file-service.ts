@@ -23,6 +23,8 @@ export function createFileService(areaOf: (name: string) => Promise<AreaFiles>):
         const facts = await (await areaOf(request.area)).lookup(request.path);
         return { result: facts ? printFacts(facts) : null };
       }
+      case 'removeEmptyCollection':
+        return { result: await (await areaOf(request.area)).removeEmptyCollection(request.path) };
       case 'permissions':
         return { result: await (await areaOf(request.area)).permissions(request.path) };
       case 'open': {
@@ -85,7 +87,13 @@ export function createFileService(areaOf: (name: string) => Promise<AreaFiles>):
         return { result: await (await areaOf(request.area)).makeCollections(request.path) };
       case 'remove': {
         const failures = await (await areaOf(request.area)).remove(request.path);
-        return { result: failures.map(({ path, error }) => ({ path, failure: printFailure(error) })) };
+        return {
+          result: failures.map(({ path, error, removed }) => ({
+            path,
+            failure: printFailure(error),
+            removed,
+          })),
+        };
       }
       case 'move':
         await (await areaOf(request.area)).move(request.from, request.to, { replace: request.replace });

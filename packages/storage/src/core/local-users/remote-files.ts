@@ -68,7 +68,11 @@ export function remoteFiles(worker: FileCaller, area: string): AreaFiles {
     makeCollections: (path) => ask({ call: 'makeCollections', area, path }, results.madeFor(path)),
     remove: async (path) => {
       const failures = await ask({ call: 'remove', area, path }, results.failuresBelow(path));
-      return failures.map((one) => ({ path: one.path, error: toError(one.failure) }));
+      return failures.map(({ path: at, failure, removed = [] }) => ({
+        path: at,
+        error: toError(failure),
+        removed,
+      }));
     },
     move: async (from, to, { replace }) => {
       await ask({ call: 'move', area, from, to, replace }, results.nothing);
@@ -78,6 +82,7 @@ export function remoteFiles(worker: FileCaller, area: string): AreaFiles {
     },
     setModified: (path, modified) =>
       ask({ call: 'setModified', area, path, modified: modified.getTime() }, results.facts),
+    removeEmptyCollection: (path) => ask({ call: 'removeEmptyCollection', area, path }, results.yes),
     permissions: (path) => ask({ call: 'permissions', area, path }, results.permissions),
     space: () => ask({ call: 'space', area }, results.space),
     // A worker sweeps its staging folders when it starts.
