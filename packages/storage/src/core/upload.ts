@@ -7,6 +7,8 @@ import { makeParents } from './make-parents.ts';
 import { type ReceivedContent, receiveContent } from './receive-content.ts';
 import type { Claim } from './space/quotas.ts';
 import type { SpaceChange } from './space/usage.ts';
+import type { Segments } from './segments.ts';
+import { unmakeParents } from './unmake-parents.ts';
 import { uploadChanges } from './upload-changes.ts';
 
 export interface UploadOptions {
@@ -60,6 +62,7 @@ export async function upload(
   });
   let digests: Digests;
   let sizeBytes: number;
+  let made: readonly Segments[] = [];
   let settlement: (file: FileFacts) => readonly SpaceChange[];
   try {
     options.onAccepted?.();
@@ -82,11 +85,12 @@ export async function upload(
     }
     await options.verify?.(content);
     // Not earlier, so that an upload that fails leaves no empty folders either.
-    if (!existing) await makeParents(door, place);
+    if (!existing) made = await makeParents(door, place);
     settlement = await claim.settlement(existing);
   } catch (error) {
     await staged.discard();
     await claim.release();
+    await unmakeParents(door, place, made);
     throw error;
   }
   const created = existing === undefined;
@@ -106,7 +110,8 @@ export async function upload(
         });
       } catch (error) {
         await claim.release();
-        throw error;
+        await unmakeParents(door, place, made);
+        throw parentGone(error);
       }
     },
     (placed) => ({
@@ -116,6 +121,14 @@ export async function upload(
     }),
   );
   return { created, facts, digests };
+}
+
+/** Another upload has failed and taken the collection along that it had made; 409 would say something else to Rucio. */
+function parentGone(error: unknown): unknown {
+  if (!(error instanceof WeftError && error.code === 'no-parent')) return error;
+  return new WeftError('unavailable', 'parent-gone', 'The collection around it has just gone; try again.', {
+    cause: error,
+  });
 }
 
 /** What comes without a known length is claimed as it comes. */
