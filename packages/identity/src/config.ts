@@ -80,6 +80,10 @@ const clientSchema = z
       .array(z.string())
       .default([])
       .describe('Where people are led back to when they sign out'),
+    backchannel_logout_uri: z
+      .url({ protocol: /^https?$/ })
+      .optional()
+      .describe('Where it is told that somebody has signed out (a logout token by POST)'),
     pkce: z
       .enum(['required', 'optional'])
       .default('required')

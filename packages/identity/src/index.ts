@@ -32,6 +32,7 @@ import { createRealm, realmConfigs } from './core/realm.ts';
 import { ensureSigningKey } from './core/rotate-keys.ts';
 import { removeExpired } from './daemons/remove-expired.ts';
 import { rotateSigningKeys } from './daemons/rotate-signing-keys.ts';
+import { sendLogoutNotices } from './daemons/send-logout-notices.ts';
 import { tellExpired } from './daemons/tell-expired-links.ts';
 import type { IdentityTables } from './db/schema.ts';
 
@@ -42,7 +43,7 @@ export const identity = defineComponent({
   migrations: fileURLToPath(new URL('./db/migrations', import.meta.url)),
   prepare: provision,
   listeners,
-  daemons: [rotateSigningKeys, removeExpired, tellExpired],
+  daemons: [rotateSigningKeys, removeExpired, tellExpired, sendLogoutNotices],
 });
 
 export default identity;
@@ -55,7 +56,7 @@ async function provision(context: ComponentContext<IdentityConfig>): Promise<voi
     await sql`select pg_advisory_xact_lock(hashtext('identity.provision'))`.execute(tx);
     const otherAudiences = config.alise === undefined ? [] : [config.alise.url];
     for (const [realm, realmConfig] of realmConfigs(config))
-      await provisionRealm(tx, realm, realmConfig, otherAudiences);
+      await provisionRealm(tx, wakeUps, realm, realmConfig, otherAudiences);
     await endCredentialsOfBefore(tx, wakeUps, realmConfigs(config));
     if (config.alise !== undefined) await provisionSites(tx, wakeUps, config.alise);
   });

@@ -1,10 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { createLocalJWKSet, decodeJwt, jwtVerify } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sendLogoutNotices } from '../src/daemons/send-logout-notices.ts';
 import { createTestBrowser, type TestBrowser } from './browser.ts';
-import { provider, type RunningProvider, secretOf, startProvider } from './provider.ts';
+import { ALICE, ISSUER, provider, type RunningProvider, secretOf, startProvider } from './provider.ts';
 
 const CALLBACK = 'https://portal.test/callback';
 const GOODBYE = 'https://portal.test/goodbye?from=weft';
+const BACK_CHANNEL = 'https://portal.test/logged-out';
 const PASSWORD = 'correct horse battery';
 
 let running: RunningProvider;
@@ -14,7 +17,9 @@ beforeAll(async () => {
   running = await startProvider({
     title: 'The <b>test</b> issuer',
     clients: clients.map((client) =>
-      client.id === 'portal' ? { ...client, post_logout_redirect_uris: [GOODBYE] } : client,
+      client.id === 'portal'
+        ? { ...client, post_logout_redirect_uris: [GOODBYE], backchannel_logout_uri: BACK_CHANNEL }
+        : client,
     ),
   });
 });
@@ -85,6 +90,85 @@ describe('signing out', () => {
     const { browser } = await signedIn();
     await browser.get(leave({ client_id: 'portal', post_logout_redirect_uri: GOODBYE }));
     expect((await browser.submit({ decision: 'sign-out' })).leaving?.href).toBe(GOODBYE);
+  });
+});
+
+describe('an application that wants to be told (back-channel logout)', () => {
+  /** What has been sent to it; `answers` are its next ones, then 200. */
+  async function deliver(work: (sent: string[]) => Promise<void>, answers: number[] = []) {
+    const sent: string[] = [];
+    const fetch: typeof running.context.fetch = Object.assign(
+      async (input: string | URL, init?: { body?: unknown }) => {
+        expect(String(input)).toBe(BACK_CHANNEL);
+        const status = answers.shift() ?? 200;
+        if (status === 200) sent.push(new URLSearchParams(String(init?.body)).get('logout_token') ?? '');
+        return new Response(null, { status });
+      },
+      { close: async () => undefined },
+    );
+    const daemon = await sendLogoutNotices.start({ ...running.context, fetch });
+    try {
+      await work(sent);
+    } finally {
+      await daemon.stop();
+    }
+  }
+
+  it('hears of every way in which a session ends, by a token that is nothing else', async () => {
+    const keys = createLocalJWKSet(JSON.parse(await (await running.fetch(`${ISSUER}/jwk`)).text()));
+    await deliver(async (sent) => {
+      const others = await signedIn();
+      for (const end of [
+        (browser: TestBrowser, idToken: string) => browser.get(leave({ id_token_hint: idToken })),
+        async (browser: TestBrowser) => {
+          await browser.get('/account');
+          const own = /name="session" value="([0-9a-f-]{36})"/.exec(
+            /<li(?:(?!<li).)*this browser.*?<\/li>/s.exec((await browser.get('/account')).text)?.[0] ?? '',
+          );
+          await browser.submitTo('/account/sign-out', { session: own?.[1] ?? '' });
+        },
+      ]) {
+        const { browser, idToken } = await signedIn();
+        const { sid } = decodeJwt(idToken);
+        const about = () => sent.filter((token) => decodeJwt(token).sid === sid);
+        await end(browser, idToken);
+        await expect.poll(about).toHaveLength(1);
+        const [token = ''] = about();
+        const { payload, protectedHeader } = await jwtVerify(token, keys, {
+          ...{ issuer: ISSUER, audience: 'portal', typ: 'logout+jwt' },
+          requiredClaims: ['iat', 'exp', 'jti'],
+        });
+        expect(protectedHeader.typ).toBe('logout+jwt');
+        expect(payload).toMatchObject({
+          sub: ALICE,
+          sid,
+          events: { 'http://schemas.openid.net/event/backchannel-logout': {} },
+        });
+        expect(payload).not.toHaveProperty('nonce');
+        const userinfo = await running.fetch(`${ISSUER}/userinfo`, {
+          headers: { authorization: `Bearer ${token}` },
+        });
+        expect(userinfo.status).toBe(401);
+      }
+      // Sessions of hers elsewhere go on, and nobody is told that they had ended.
+      expect(await stillIn(others.browser)).toBe(true);
+      expect(sent.map((token) => decodeJwt(token).sid)).not.toContain(decodeJwt(others.idToken).sid);
+    });
+  });
+
+  it('is told again when it did not answer; signing in once more ends nothing', async () => {
+    await deliver(
+      async (sent) => {
+        const { browser, idToken } = await signedIn();
+        const again = `${authorize('v'.repeat(43))}&prompt=login`;
+        expect((await browser.signIn(again, 'alice', PASSWORD)).leaving?.searchParams.has('code')).toBe(true);
+        await browser.get(leave({ id_token_hint: idToken }));
+        const { sid } = decodeJwt(idToken);
+        const about = () => sent.filter((token) => decodeJwt(token).sid === sid);
+        await expect.poll(about, { timeout: 10_000 }).toHaveLength(1);
+      },
+      [503],
+    );
   });
 });
 

@@ -1,12 +1,13 @@
 import type { Tx } from '@weft/kernel/database';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { recordAudit } from '../core/audit.ts';
+import { endSessions } from '../core/end-sessions.ts';
 import {
   disconnectApplication,
-  endOwnSessions,
   exportPerson,
   findOwnApplications,
   findOwnSessions,
+  ownSessions,
 } from '../core/own-account.ts';
 import type { Realm } from '../core/realm.ts';
 import type { Session } from '../core/sessions.ts';
@@ -59,7 +60,7 @@ export function registerAccount(app: FastifyInstance, realm: Realm): void {
     const chosen = form.get('session') ?? '';
     await change(request, session, 'session.end', async (tx) => {
       const all = chosen === 'all' ? undefined : chosen;
-      const ended = await endOwnSessions(tx, realm.name, session.user.subject, all);
+      const ended = await endSessions(tx, realm.wakeUps, ownSessions(realm.name, session.user.subject, all));
       return ended === 0 ? undefined : chosen;
     });
     return reply.redirect('/account?done=signed-out', 303);

@@ -92,8 +92,8 @@ export function registerAuthorize(app: FastifyInstance, realm: Realm): void {
     session: Session,
     scopes: readonly string[],
   ): Promise<FastifyReply> {
-    const { user, authTime } = session;
-    const code = await issueCode(realm, { ...asked, scopes, user, authTime });
+    const { user, authTime, id } = session;
+    const code = await issueCode(realm, { ...asked, scopes, user, authTime, session: id });
     await audit(request, asked, session, 'granted', scopes.join(' '));
     return redirectBack(realm, reply, asked, { code });
   }

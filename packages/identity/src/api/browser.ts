@@ -1,7 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { endSessions } from '../core/end-sessions.ts';
 import { newSecret } from '../core/hashes.ts';
 import type { Realm } from '../core/realm.ts';
-import { beginSession, endSession, findSession, type Session } from '../core/sessions.ts';
+import { beginSession, findSession, type Session, sessionOfCookie } from '../core/sessions.ts';
 import type { IdentityTables } from '../db/schema.ts';
 import { formTokenOf, readCookies, requireFormToken, setCookie } from './cookies.ts';
 
@@ -38,23 +39,25 @@ export async function openBrowser(
   const known = cookies.get(names.browser);
   const browser = known ?? newSecret();
   if (known === undefined) setCookie(reply, names.browser, browser);
+  const end = async (cookie: string | undefined) => {
+    if (cookie === undefined) return;
+    await realm.database.transaction<number, IdentityTables>((tx) =>
+      endSessions(tx, realm.wakeUps, sessionOfCookie(cookie)),
+    );
+  };
   return {
     session: await findSession(sql, realm.name, cookies.get(names.session)),
     csrf: formTokenOf(browser),
     async signIn(subject) {
-      await endSession(sql, cookies.get(names.session));
-      setCookie(
-        reply,
-        names.session,
-        await beginSession(sql, realm.name, subject, {
-          browser: request.headers['user-agent'],
-          address: request.ip,
-        }),
-      );
+      const before = cookies.get(names.session);
+      const seen = { browser: request.headers['user-agent'], address: request.ip };
+      setCookie(reply, names.session, await beginSession(sql, realm.name, subject, seen, before));
       setCookie(reply, names.browser, newSecret());
+      // Under the old cookie there is nothing now, unless it was somebody else's session.
+      await end(before);
     },
     async signOut() {
-      await endSession(sql, cookies.get(names.session));
+      await end(cookies.get(names.session));
       setCookie(reply, names.session, '', 0);
     },
   };

@@ -48,6 +48,8 @@ function describeIssuer({ issuer, config }: Realm) {
     introspection_endpoint: `${issuer}/introspect`,
     revocation_endpoint: `${issuer}/revoke`,
     device_authorization_endpoint: `${issuer}/devicecode`,
+    backchannel_logout_supported: true,
+    backchannel_logout_session_supported: true,
     end_session_endpoint: `${issuer}/endsession`,
     scopes_supported: SCOPES_SUPPORTED,
     response_types_supported: ['code'],

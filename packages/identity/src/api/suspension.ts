@@ -3,6 +3,8 @@ import { WeftError } from '@weft/kernel/errors';
 import { emit } from '@weft/kernel/events';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { recordAudit } from '../core/audit.ts';
+import { endSessions } from '../core/end-sessions.ts';
+import { ownSessions } from '../core/own-account.ts';
 import type { Realm } from '../core/realm.ts';
 import type { IdentityTables } from '../db/schema.ts';
 import { requireIssuerAdministrator } from './issuer-administration.ts';
@@ -34,11 +36,7 @@ export function registerSuspension(app: FastifyInstance, realm: Realm): void {
       if (user === undefined) throw new WeftError('not-found', 'not-found', 'There is no such user.');
       const { subject } = user;
       if (suspended) {
-        await tx
-          .deleteFrom('identity.sessions')
-          .where('realm', '=', realm.name)
-          .where('subject', '=', subject)
-          .execute();
+        await endSessions(tx, realm.wakeUps, ownSessions(realm.name, subject, undefined));
         await tx
           .updateTable('identity.refresh_tokens')
           .set({ revoked_at: new Date() })

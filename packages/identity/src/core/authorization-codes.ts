@@ -1,3 +1,4 @@
+import { sql as expression } from 'kysely';
 import type { IdentityTables } from '../db/schema.ts';
 import type { Client } from './clients.ts';
 import { hashSecret, newSecret } from './hashes.ts';
@@ -18,11 +19,16 @@ export interface CodeRequest extends Approval {
 /** A code for the client's redirect: good once, for a minute. */
 export async function issueCode(realm: Realm, request: CodeRequest): Promise<string> {
   const code = newSecret();
-  await realm.database
-    .withTables<IdentityTables>()
+  const sql = realm.database.withTables<IdentityTables>();
+  if (request.session !== undefined)
+    await expression`insert into identity.session_clients (session_id, client_id)
+      select id, ${request.client.id} from identity.sessions where id = ${request.session}::uuid
+      on conflict do nothing`.execute(sql);
+  await sql
     .insertInto('identity.authorization_codes')
     .values({
       hash: hashSecret(code),
+      session_id: request.session ?? null,
       realm: realm.name,
       client_id: request.client.id,
       subject: request.user.subject,
@@ -78,8 +84,11 @@ export async function redeemCode(
     subject: row.subject,
   });
   if (user === undefined) throw oauthError('invalid_grant', 'The user is suspended or unknown.');
-  const { scopes, audiences, auth_time: authTime, nonce, family } = row;
-  return { client, user, scopes, audiences, authTime, nonce: nonce ?? undefined, family };
+  const { scopes, audiences, auth_time: authTime, nonce, family, session_id: session } = row;
+  return {
+    ...{ client, user, scopes, audiences, authTime, family },
+    ...{ nonce: nonce ?? undefined, session: session ?? undefined },
+  };
 }
 
 interface CodeRow {
@@ -90,5 +99,6 @@ interface CodeRow {
   audiences: string[];
   auth_time: Date;
   nonce: string | null;
+  session_id: string | null;
   family: string;
 }

@@ -3,6 +3,7 @@ import { lastRestore, type Tx, type WakeUps } from '@weft/kernel/database';
 import { sql } from 'kysely';
 import type { RealmConfig } from '../config.ts';
 import type { IdentityTables } from '../db/schema.ts';
+import { endSessions } from './end-sessions.ts';
 
 /**
  * After a restore, ends what was given out before it, because what was revoked since the backup cannot be known (brief
@@ -22,7 +23,7 @@ export async function endCredentialsOfBefore(
     const epochs = realms.map(([, { url }]) => ({ issuer: url, kind: 'epoch' as const, value, expiresAt }));
     await revoke(tx, wakeUps, epochs);
   }
-  await tx.deleteFrom('identity.sessions').where('auth_time', '<', restoredAt).execute();
+  await endSessions(tx, wakeUps, sql`auth_time < ${restoredAt}`);
   await tx.deleteFrom('identity.linking_sessions').where('auth_time', '<', restoredAt).execute();
   await tx
     .updateTable('identity.refresh_tokens')

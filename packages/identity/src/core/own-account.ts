@@ -1,5 +1,5 @@
 import type { Sql, Tx } from '@weft/kernel/database';
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import type { IdentityTables } from '../db/schema.ts';
 
 /** A browser in which somebody is signed in. */
@@ -53,18 +53,10 @@ export async function findOwnApplications(
   return rows;
 }
 
-/** Ends one's own sessions: one, or all but none. Answers how many there were. */
-export async function endOwnSessions(
-  tx: Tx<IdentityTables>,
-  realm: string,
-  subject: string,
-  id: string | undefined,
-): Promise<number> {
-  const { numAffectedRows } = await sql`delete from identity.sessions
-    where realm = ${realm} and subject = ${subject} and (${id ?? null}::text is null or id::text = ${id ?? null})`.execute(
-    tx,
-  );
-  return Number(numAffectedRows ?? 0n);
+/** One's own sessions, as a condition for `endSessions`: one, or all of them. */
+export function ownSessions(realm: string, subject: string, id: string | undefined): RawBuilder<boolean> {
+  return sql<boolean>`realm = ${realm} and subject = ${subject}
+    and (${id ?? null}::text is null or id::text = ${id ?? null})`;
 }
 
 /** Takes back what an application got; answers which it was. Its last access token ends by itself. */

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import type { Secret } from '@weft/kernel/config';
-import type { Tx } from '@weft/kernel/database';
+import type { Tx, WakeUps } from '@weft/kernel/database';
 import { sql } from 'kysely';
 import type { ClientConfig, RealmConfig, UserConfig } from '../config.ts';
 import type { Allowance, IdentityTables, PublicJwk } from '../db/schema.ts';
+import { endSessions } from './end-sessions.ts';
 import { hashSecret } from './hashes.ts';
 import { hashPassword } from './passwords.ts';
 
@@ -13,22 +14,23 @@ import { hashPassword } from './passwords.ts';
  */
 export async function provisionRealm(
   tx: Tx<IdentityTables>,
+  wakeUps: WakeUps,
   realm: string,
   config: RealmConfig,
   otherAudiences: readonly string[],
 ): Promise<void> {
-  await provisionUsers(tx, realm, config);
+  await provisionUsers(tx, wakeUps, realm, config);
   await provisionClients(tx, realm, config, otherAudiences);
 }
 
-const OF_PEOPLE = [
-  'identity.sessions',
-  'identity.refresh_tokens',
-  'identity.authorization_codes',
-  'identity.device_codes',
-];
+const OF_PEOPLE = ['identity.refresh_tokens', 'identity.authorization_codes', 'identity.device_codes'];
 
-async function provisionUsers(tx: Tx<IdentityTables>, realm: string, { users }: RealmConfig): Promise<void> {
+async function provisionUsers(
+  tx: Tx<IdentityTables>,
+  wakeUps: WakeUps,
+  realm: string,
+  { users }: RealmConfig,
+): Promise<void> {
   const removed = await tx
     .deleteFrom('identity.users')
     .where('realm', '=', realm)
@@ -37,6 +39,11 @@ async function provisionUsers(tx: Tx<IdentityTables>, realm: string, { users }: 
     .returning('subject')
     .execute();
   // Nothing of them is left but the audit, for its time.
+  await endSessions(
+    tx,
+    wakeUps,
+    sql`realm = ${realm} and subject = any(${removed.map(({ subject }) => subject)}::text[])`,
+  );
   for (const table of OF_PEOPLE)
     await sql`delete from ${sql.table(table)} where realm = ${realm}
       and subject = any(${removed.map(({ subject }) => subject)}::text[])`.execute(tx);
@@ -124,6 +131,7 @@ async function provisionClients(
         resources: client.resources,
         redirect_uris: client.redirect_uris,
         post_logout_redirect_uris: client.post_logout_redirect_uris,
+        backchannel_logout_uri: client.backchannel_logout_uri ?? null,
         allow: JSON.stringify(allowancesOf(client, everyAudience)),
         exchange: JSON.stringify(client.exchange),
         configured: true,
@@ -143,6 +151,7 @@ async function provisionClients(
         resources: column.ref('excluded.resources'),
         redirect_uris: column.ref('excluded.redirect_uris'),
         post_logout_redirect_uris: column.ref('excluded.post_logout_redirect_uris'),
+        backchannel_logout_uri: column.ref('excluded.backchannel_logout_uri'),
         allow: column.ref('excluded.allow'),
         exchange: column.ref('excluded.exchange'),
         pkce_required: column.ref('excluded.pkce_required'),

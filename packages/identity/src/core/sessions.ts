@@ -1,4 +1,5 @@
 import type { Sql } from '@weft/kernel/database';
+import { type RawBuilder, sql } from 'kysely';
 import type { IdentityTables } from '../db/schema.ts';
 import { hashSecret, newSecret } from './hashes.ts';
 import { findUser, type User } from './users.ts';
@@ -25,15 +26,35 @@ export interface SeenBrowser {
   readonly address: string;
 }
 
-/** Begins a session and gives the value of its cookie; the database keeps only the hash. */
+/**
+ * Begins a session and gives the value of its cookie; the database keeps only the hash. Somebody who signs in once more
+ * goes on with hers, under a new cookie.
+ */
 export async function beginSession(
-  sql: Sql<IdentityTables>,
+  database: Sql<IdentityTables>,
   realm: string,
   subject: string,
   seen: SeenBrowser,
+  before: string | undefined,
 ): Promise<string> {
   const id = newSecret();
-  await sql
+  if (before !== undefined) {
+    const { numUpdatedRows } = await database
+      .updateTable('identity.sessions')
+      .set({
+        id_hash: hashSecret(id),
+        auth_time: new Date(),
+        last_seen: new Date(),
+        wrong_codes: 0,
+        expires_at: new Date(Date.now() + ABSOLUTE_MILLISECONDS),
+      })
+      .where('id_hash', '=', hashSecret(before))
+      .where('realm', '=', realm)
+      .where('subject', '=', subject)
+      .executeTakeFirst();
+    if (numUpdatedRows > 0n) return id;
+  }
+  await database
     .insertInto('identity.sessions')
     .values({
       id_hash: hashSecret(id),
@@ -49,12 +70,12 @@ export async function beginSession(
 
 /** The live session behind a cookie, with the user as she is now; moves the idle limit on. */
 export async function findSession(
-  sql: Sql<IdentityTables>,
+  database: Sql<IdentityTables>,
   realm: string,
   cookie: string | undefined,
 ): Promise<Session | undefined> {
   if (cookie === undefined) return undefined;
-  const row = await sql
+  const row = await database
     .updateTable('identity.sessions')
     .set({ last_seen: new Date() })
     .where('id_hash', '=', hashSecret(cookie))
@@ -63,12 +84,12 @@ export async function findSession(
     .where('last_seen', '>', new Date(Date.now() - IDLE_MILLISECONDS))
     .returning(['id', 'id_hash', 'subject', 'auth_time', 'wrong_codes'])
     .executeTakeFirst();
-  const user = row && (await findUser(sql, realm, { subject: row.subject }));
+  const user = row && (await findUser(database, realm, { subject: row.subject }));
   if (row === undefined || user === undefined) return undefined;
   return { id: row.id, user, authTime: row.auth_time, idHash: row.id_hash, wrongCodes: row.wrong_codes };
 }
 
-export async function endSession(sql: Sql<IdentityTables>, cookie: string | undefined): Promise<void> {
-  if (cookie === undefined) return;
-  await sql.deleteFrom('identity.sessions').where('id_hash', '=', hashSecret(cookie)).execute();
+/** The session of a cookie, as a condition for `endSessions`. */
+export function sessionOfCookie(cookie: string): RawBuilder<boolean> {
+  return sql<boolean>`id_hash = ${hashSecret(cookie)}`;
 }

@@ -15,7 +15,7 @@ export interface SigningKey {
  */
 export function signJwt(
   { id, algorithm, key }: SigningKey,
-  type: 'at+jwt' | 'JWT',
+  type: 'at+jwt' | 'JWT' | 'logout+jwt',
   claims: Readonly<Record<string, unknown>>,
 ): Promise<string> {
   const input = `${base64url({ alg: algorithm, kid: id, typ: type })}.${base64url(claims)}`;

@@ -19,6 +19,8 @@ export interface Approval {
   readonly audiences: readonly string[];
   readonly authTime: Date;
   readonly nonce?: string | undefined;
+  /** Of the browser session in which she approved: `sid`. */
+  readonly session?: string | undefined;
   /** Family of the refresh tokens, when it must be known beforehand. */
   readonly family?: string | undefined;
 }
@@ -96,8 +98,9 @@ async function signIdToken(
     user,
     authTime,
     nonce,
+    session,
     scopes,
-  }: Pick<Approval, 'client' | 'user' | 'authTime' | 'nonce' | 'scopes'>,
+  }: Pick<Approval, 'client' | 'user' | 'authTime' | 'nonce' | 'session' | 'scopes'>,
   accessToken: string,
 ): Promise<string> {
   const now = Math.floor(Date.now() / 1000);
@@ -111,6 +114,7 @@ async function signIdToken(
     auth_time: Math.floor(authTime.getTime() / 1000),
     at_hash: halfHash.toString('base64url'),
     ...(nonce === undefined ? {} : { nonce }),
+    ...(session === undefined ? {} : { sid: session }),
     ...(scopes.includes('profile')
       ? { name: user.name ?? user.username, preferred_username: user.username }
       : {}),

@@ -84,6 +84,7 @@ interface ClientTable {
   resources: string[];
   redirect_uris: string[];
   post_logout_redirect_uris: Generated<string[]>;
+  backchannel_logout_uri: Generated<string | null>;
   allow: JSONColumnType<Allowance[]>;
   exchange: JSONColumnType<ExchangeAllowance[]>;
   configured: boolean;
@@ -154,6 +155,7 @@ interface SessionTable {
 
 interface AuthorizationCodeTable {
   hash: Buffer;
+  session_id: string | null;
   realm: string;
   client_id: string;
   subject: string;
