@@ -23,6 +23,12 @@ export interface CallerLimits {
   requireAttempt(clientId: string, address: string): Promise<void>;
   /** The same from memory; no may mean that only the database can say yes. */
   mayAttempt(clientId: string, address: string): boolean;
+  /**
+   * Right before a secret is compared, in the same turn as `failed` is called after it: guesses that come all at once are no
+   * more than those that come one after the other.
+   * @throws {WeftError} `exhausted`, code `temporarily_unavailable`
+   */
+  requireTurn(clientId: string, address: string): void;
   failed(clientId: string, address: string): Promise<void>;
   /** Costs something once a client, network and half a day. */
   proved(clientId: string, address: string): Promise<void> | undefined;
@@ -51,6 +57,8 @@ export function createCallerLimits(
   const proof = `${realm} proof`;
   /** Until when, in milliseconds since 1970. */
   const proofs = new Map<string, number>();
+  /** Failures of a client and network that the database has not counted yet. */
+  const underWay = new Map<string, number>();
 
   /** No id has a space. */
   const pairOf = (clientId: string, network: string) => `${clientId} ${network}`;
@@ -88,9 +96,22 @@ export function createCallerLimits(
         (attempts.waitSeconds(perNetwork, network) === 0 || isProved(pair))
       );
     },
+    requireTurn(clientId, address) {
+      const pair = pairOf(clientId, networkOf(address));
+      requireNoWait(attempts.waitSeconds(perClient, pair));
+      if ((underWay.get(pair) ?? 0) >= perClient.allowed) throw tooManyAttempts(perClient.windowSeconds);
+    },
     async failed(clientId, address) {
       const network = networkOf(address);
-      await attempts.count([perClient, pairOf(clientId, network)], [perNetwork, network]);
+      const pair = pairOf(clientId, network);
+      underWay.set(pair, (underWay.get(pair) ?? 0) + 1);
+      try {
+        await attempts.count([perClient, pair], [perNetwork, network]);
+      } finally {
+        const left = (underWay.get(pair) ?? 1) - 1;
+        if (left > 0) underWay.set(pair, left);
+        else underWay.delete(pair);
+      }
     },
     proved(clientId, address) {
       const pair = pairOf(clientId, networkOf(address));

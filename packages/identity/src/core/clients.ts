@@ -90,6 +90,7 @@ export async function authenticateClient(
   const id = presented?.id ?? '';
   await realm.limits.requireAttempt(id, address);
   const client = await realm.findClient(id);
+  realm.limits.requireTurn(id, address);
   if (presented === undefined || client === undefined || !isAuthentic(client, presented)) {
     await realm.limits.failed(id, address);
     throw oauthError('invalid_client', 'Client authentication failed.');

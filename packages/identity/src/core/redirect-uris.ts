@@ -17,9 +17,12 @@ export function isRegisteredRedirect(client: Client, redirectUri: string): boole
  * application (`edu.kit.data.oidc-agent:/redirect`), which has a dot in it (RFC 8252 7.1).
  */
 export function redirectUriFault(redirectUri: string): string | undefined {
-  if (!URL.canParse(redirectUri) || redirectUri.includes('#'))
+  // What parsers drop or write in another way (line ends, blanks, other scripts) is not in a URI (RFC 3986 section 2).
+  if (!/^[\x21-\x7e]+$/.test(redirectUri) || !URL.canParse(redirectUri) || redirectUri.includes('#'))
     return 'is not an absolute URI without a fragment';
   const { protocol, hostname, username, password } = new URL(redirectUri);
+  // Parsers let more through, which would be a word of its own, or a wildcard, in the policy of our pages.
+  if (!/^([a-z0-9._-]*|\[[0-9a-f:.]+\])$/i.test(hostname)) return 'has a host that is no name';
   if (username !== '' || password !== '') return 'contains credentials';
   if (protocol === 'https:') return undefined;
   if (protocol === 'http:')

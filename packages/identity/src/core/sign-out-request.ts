@@ -33,7 +33,9 @@ async function readHint(realm: Realm, hint: string) {
   if (hint === '') return undefined;
   try {
     const keys = createLocalJWKSet(await realm.keys.published());
-    const { payload } = await compactVerify(hint, keys);
+    const { payload, protectedHeader } = await compactVerify(hint, keys);
+    // Services that a person uses have her access tokens; that must not let them sign her out.
+    if (protectedHeader.typ !== undefined && protectedHeader.typ !== 'JWT') return undefined;
     const claims = idTokenSchema.safeParse(JSON.parse(new TextDecoder().decode(payload))).data;
     return claims?.iss === realm.issuer ? claims : undefined;
   } catch (error) {
