@@ -27,9 +27,11 @@ export const remove: Handler = async (exchange) => {
   }
   const space = await door.quotas.freed(place, facts);
   const also = [await door.locks.forgetting(place.path), await door.properties.forgetting(place.path)];
+  const { files } = place.area;
+  const { removeNoted } = files;
   const failures = await door.intents.carryOut(
     { kind: 'remove', path: [...place.path], inode: String(facts.inode), collection },
-    () => place.area.files.remove(place.inner),
+    removeNoted ? { noted: (note) => removeNoted(place.inner, note) } : () => files.remove(place.inner),
     (failed) => {
       if (failed.length === 0)
         return { changes: [{ type: 'file.deleted', path: place.path, collection }], space, also };

@@ -1,13 +1,16 @@
 import type { IncomingMessage } from 'node:http';
 import { WeftError } from '@weft/kernel/errors';
+import type { Place } from '../core/areas.ts';
 import { authorise, authoriseBytes, mayDo } from '../core/authorise.ts';
 import { type Digests, findMismatch } from '../core/checksums/digests.ts';
 import { statedContentDigests, statedDigests } from '../core/checksums/stated-digests.ts';
+import { MAXIMUM_GATHERED_BYTES } from '../core/files/gathered-file.ts';
+import type { FileFacts } from '../core/files/types.ts';
 import { statIfThere, upload } from '../core/upload.ts';
 import { evaluateConditions } from './conditions.ts';
 import { printDigests, wantedDigest } from './digest-headers.ts';
 import { entityTag } from './entity-tag.ts';
-import { acceptBody, answer, type Handler, header } from './exchange.ts';
+import { acceptBody, answer, type Exchange, type Handler, header } from './exchange.ts';
 import { requireUnlocked } from './locking.ts';
 import { putRange } from './put-range.ts';
 import { watchForSilence } from './silence.ts';
@@ -20,12 +23,7 @@ export const put: Handler = async (exchange) => {
   const place = door.areas.locate(target.segments);
   // Checked before looking, so that a caller without any right learns nothing about what is there.
   authorise(caller, 'create', place);
-  const existing = await statIfThere(place);
-  if (existing?.kind === 'collection')
-    throw new WeftError('conflict', 'is-collection', 'A collection has that name.');
-  if (existing) authorise(caller, 'overwrite', place);
-  evaluateConditions(request, existing);
-  await requireUnlocked(exchange, [{ path: target.segments, membership: !existing }]);
+  const standing = (await mustLook(exchange, place)) ? await lookAt(exchange, place) : 'unlooked';
   const expectedBytes = contentLength(
     header(request, 'content-length'),
     header(request, 'transfer-encoding'),
@@ -48,6 +46,7 @@ export const put: Handler = async (exchange) => {
     ...(expectedBytes === undefined ? {} : { expectedBytes }),
     ...(hint === undefined ? {} : { hintedBytes: hint }),
     algorithms: wanted ? [wanted.algorithm] : [],
+    standing,
     replace: header(request, 'if-none-match') !== '*' && mayDo(caller, 'overwrite', target.segments),
     ...(modified ? { modified } : {}),
     onProgress: (bytes) => authoriseBytes(caller, bytes),
@@ -67,6 +66,46 @@ export const put: Handler = async (exchange) => {
     ...(modified ? { 'x-oc-mtime': 'accepted' } : {}),
   });
 };
+
+/** Headers that ask about what is there, or for a decision before the content comes. */
+const DECIDING = [
+  'expect',
+  'content-range',
+  'if',
+  'if-match',
+  'if-none-match',
+  'if-modified-since',
+  'if-unmodified-since',
+] as const;
+
+/**
+ * Whether it matters what stands at the place before the content is there. Mostly it does not: whoever may replace a file as
+ * well as make one, asks for nothing and finds no locks may send a short one, and a collection of that name is noticed
+ * when the file is to take its place.
+ */
+async function mustLook({ door, request, caller }: Exchange, { area, path }: Place): Promise<boolean> {
+  const { headers } = request;
+  return (
+    area.config.quota !== undefined ||
+    !area.files.removeNoted ||
+    !(Number(headers['content-length']) <= MAXIMUM_GATHERED_BYTES) ||
+    DECIDING.some((name) => headers[name] !== undefined) ||
+    !mayDo(caller, 'overwrite', path) ||
+    (await door.locks.any())
+  );
+}
+
+/** What stands there, when nothing that it is stands against an upload. */
+async function lookAt(exchange: Exchange, place: Place): Promise<{ facts: FileFacts | undefined }> {
+  const { request, target, caller } = exchange;
+  const facts = await statIfThere(place);
+  if (facts?.kind === 'collection')
+    throw new WeftError('conflict', 'is-collection', 'A collection has that name.');
+  if (facts) authorise(caller, 'overwrite', place);
+  evaluateConditions(request, facts);
+  await requireUnlocked(exchange, [{ path: target.segments, membership: !facts }]);
+  return { facts };
+}
 
 /** Of a whole file, the checksums of the file and those of the message are the same. */
 function agreed(ofFile: Digests, ofContent: Digests): Digests {

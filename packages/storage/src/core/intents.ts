@@ -5,6 +5,7 @@ import type { Logger } from '@weft/kernel/telemetry';
 import { z } from 'zod';
 import { createBatches } from './batches.ts';
 import { isAbandoned, stagingName } from './files/staging.ts';
+import type { ChangeNote } from './files/types.ts';
 import { type Entry, isUnstorable, type Journal } from './journal.ts';
 
 const path = z.array(z.string());
@@ -71,9 +72,12 @@ export interface Intents {
    * Notes the intent, changes the disk (`act`) and records it. When recording fails the change stays, the caller gets
    * `unavailable`, and it is recorded as soon as that is possible.
    */
-  carryOut<Done>(intent: Intent, act: () => Promise<Done>, entryOf: (done: Done) => Entry): Promise<Done>;
+  carryOut<Done>(intent: Intent, act: Act<Done>, entryOf: (done: Done) => Entry): Promise<Done>;
   close(): Promise<void>;
 }
+
+/** Changes the disk; `noted` writes the note itself, right before it does, and sees whether a name is new. */
+export type Act<Done> = (() => Promise<Done>) | { readonly noted: (note: ChangeNote) => Promise<Done> };
 
 /** Notes that are settled are thrown away when they fill so many bytes. */
 const MAXIMUM_SETTLED_BYTES = 1024 * 1024;
@@ -95,7 +99,7 @@ export async function openIntents(folder: string, journal: Journal, log: Logger)
   let clearing: Promise<void> | undefined;
 
   async function write(line: z.input<typeof lineSchema>): Promise<void> {
-    const text = Buffer.from(`${JSON.stringify(line)}\n`);
+    const text = Buffer.from(lineOf(line));
     bytes += text.length;
     await append(text);
   }
@@ -136,16 +140,27 @@ export async function openIntents(folder: string, journal: Journal, log: Logger)
     timer.unref();
   }
 
+  async function begin<Done>(number: number, intent: Intent, act: Act<Done>): Promise<Done> {
+    if (typeof act === 'function') {
+      await write({ number, intent });
+      return act();
+    }
+    const made = lineOf({ number, intent });
+    const replaced =
+      intent.kind === 'upload' ? lineOf({ number, intent: { ...intent, created: false } }) : made;
+    bytes += made.length;
+    return act.noted({ descriptor: notes.fd, made, replaced });
+  }
+
   return {
     async carryOut(intent, act, entryOf) {
-      await clearing;
+      if (clearing) await clearing;
       last += 1;
       const note: Note = { file, number: last };
       unsettled += 1;
-      let done: Awaited<ReturnType<typeof act>>;
+      let done: Parameters<typeof entryOf>[0];
       try {
-        await write({ number: note.number, intent });
-        done = await act();
+        done = await begin(note.number, intent, act);
       } catch (error) {
         // An upload that did not happen shows on the disk.
         if (intent.kind !== 'upload') await write({ void: note.number });
@@ -180,6 +195,10 @@ export async function openIntents(folder: string, journal: Journal, log: Logger)
       });
     },
   };
+}
+
+function lineOf(line: z.input<typeof lineSchema>): string {
+  return `${JSON.stringify(line)}\n`;
 }
 
 /** Hands every note that a process which is gone has left to `recover`, and throws the notes away after it. */

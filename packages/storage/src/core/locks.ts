@@ -39,6 +39,8 @@ const MAXIMUM_AT_ONE_PATH = 100;
 const MAXIMUM_OF_ONE_PRINCIPAL = 10_000;
 
 export interface Locks {
+  /** Whether anybody holds any; believed for a moment. */
+  any(): Promise<boolean>;
   /** Locks that cover a resource, and with `below` those of everything under it. */
   find(path: Segments, options?: { below?: boolean }): Promise<readonly Lock[]>;
   /** @throws {WeftError} `conflict`, code `locked`. */
@@ -105,6 +107,7 @@ export function createLocks(database: Database, instance: string): Locks {
   }
 
   return {
+    any: anyLocks,
     find: (path, { below = false } = {}) => findLocks(database.sql, instance, path, below),
     acquire,
     async refresh(token, timeoutSeconds) {

@@ -2,12 +2,12 @@ import { WeftError } from '@weft/kernel/errors';
 import type { Place } from './areas.ts';
 import { ALGORITHMS, type Algorithm, type Digests, findMismatch } from './checksums/digests.ts';
 import type { Door } from './door.ts';
-import type { FileFacts, StagedFile } from './files/types.ts';
+import type { FileFacts, PlacedFile, StagedFile } from './files/types.ts';
 import { makeParents } from './make-parents.ts';
 import { type ReceivedContent, receiveContent } from './receive-content.ts';
+import type { Segments } from './segments.ts';
 import type { Claim } from './space/quotas.ts';
 import type { SpaceChange } from './space/usage.ts';
-import type { Segments } from './segments.ts';
 import { unmakeParents } from './unmake-parents.ts';
 import { uploadChanges } from './upload-changes.ts';
 
@@ -22,12 +22,20 @@ export interface UploadOptions {
   /** False: fail with `exists` when the name is taken, even by a racing upload. */
   readonly replace: boolean;
   readonly modified?: Date;
+  /** What stands at the place, where the caller has looked, or need not know it before the content comes. */
+  readonly standing?: Standing;
   /** Called when nothing that can be known beforehand stands against the upload: its content may come. */
   readonly onAccepted?: () => void;
   readonly onProgress?: (bytes: number) => void;
   /** Asked when the content is complete and before it gets its name; throws to give up. */
   readonly verify?: (content: { sizeBytes: number; digests: Digests }) => Promise<void>;
 }
+
+/**
+ * What an upload finds at its place. `unlooked`: it does not matter to it, because it may replace a file as well as make
+ * one, nothing is asked about what is there, and it has no quota.
+ */
+export type Standing = { readonly facts: FileFacts | undefined } | 'unlooked';
 
 /** Fills a staged file by itself, with `expectedBytes` in whatever order, and says what they sum up to. */
 export type ContentReceiver = (staged: StagedFile) => Promise<ReceivedContent>;
@@ -50,9 +58,7 @@ export async function upload(
   options: UploadOptions,
 ): Promise<Upload> {
   const { area, inner, path } = place;
-  const existing = await statIfThere(place);
-  if (existing?.kind === 'collection')
-    throw new WeftError('conflict', 'is-collection', 'A collection has that name.');
+  let standing = options.standing ?? (await lookAt(place));
   const expected = options.expected ?? {};
   const claimed = options.expectedBytes ?? options.hintedBytes ?? 0;
   const claim = await door.quotas.claim(area, door.owner, claimed);
@@ -84,6 +90,8 @@ export async function upload(
       );
     }
     await options.verify?.(content);
+    if (standing === 'unlooked' && !staged.commitNoted) standing = await lookAt(place);
+    const existing = standing === 'unlooked' ? undefined : standing.facts;
     // Not earlier, so that an upload that fails leaves no empty folders either.
     if (!existing) made = await makeParents(door, place);
     settlement = await claim.settlement(existing);
@@ -93,8 +101,15 @@ export async function upload(
     await unmakeParents(door, place, made);
     throw error;
   }
-  const created = existing === undefined;
-  const facts = await door.intents.carryOut(
+  const created = standing === 'unlooked' || standing.facts === undefined;
+  const { commitNoted } = staged;
+  const given = { replace: options.replace, ...(options.modified ? { modified: options.modified } : {}) };
+  const undone = async (error: unknown): Promise<never> => {
+    await claim.release();
+    await unmakeParents(door, place, made);
+    throw parentGone(error);
+  };
+  const placed = await door.intents.carryOut(
     {
       kind: 'upload',
       path: [...path],
@@ -102,25 +117,23 @@ export async function upload(
       sizeBytes,
       adler32: digests.adler32 ?? '',
     },
-    async () => {
-      try {
-        return await staged.commit(inner, {
-          replace: options.replace,
-          ...(options.modified ? { modified: options.modified } : {}),
-        });
-      } catch (error) {
-        await claim.release();
-        await unmakeParents(door, place, made);
-        throw parentGone(error);
-      }
-    },
-    (placed) => ({
-      checksums: [{ area: area.name, facts: placed, digests }],
-      changes: uploadChanges(place, created, placed, digests),
-      space: settlement(placed),
+    commitNoted
+      ? { noted: (note) => commitNoted(inner, given, note).catch(undone) }
+      : () => staged.commit(inner, given).then((facts): PlacedFile => ({ facts, created }), undone),
+    (file) => ({
+      checksums: [{ area: area.name, facts: file.facts, digests }],
+      changes: uploadChanges(place, file.created, file.facts, digests),
+      space: settlement(file.facts),
     }),
   );
-  return { created, facts, digests };
+  return { ...placed, digests };
+}
+
+async function lookAt(place: Place): Promise<{ facts: FileFacts | undefined }> {
+  const facts = await statIfThere(place);
+  if (facts?.kind === 'collection')
+    throw new WeftError('conflict', 'is-collection', 'A collection has that name.');
+  return { facts };
 }
 
 /** Another upload has failed and taken the collection along that it had made; 409 would say something else to Rucio. */

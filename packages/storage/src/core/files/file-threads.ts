@@ -1,13 +1,17 @@
 import { Worker } from 'node:worker_threads';
 import { WeftError } from '@weft/kernel/errors';
 import type { CalledArea, SetReport, ShortAnswer, ShortCall } from './short-calls.ts';
-import type { FileFacts } from './types.ts';
+import type { FileFacts, PlacedFile } from './types.ts';
 
 export interface FileThreads {
   /** @throws {WeftError} as `AreaFiles` says. */
-  call(call: ShortCall): Promise<FileFacts | undefined>;
+  call(call: LookingCall): Promise<FileFacts | undefined>;
+  store(call: StoreCall): Promise<PlacedFile>;
   close(): Promise<void>;
 }
+
+export type StoreCall = ShortCall & { call: 'store' };
+export type LookingCall = Exclude<ShortCall, StoreCall>;
 
 interface Waiting {
   readonly call: ShortCall;
@@ -123,6 +127,7 @@ export function createFileThreads(area: CalledArea, maximumThreads: number): Fil
 
   return {
     call: async (call) => factsOf(await submit(call)),
+    store: async (call) => placedFileOf(await submit(call)),
     async close() {
       closed = true;
       clearTimeout(timer);
@@ -137,6 +142,11 @@ export function createFileThreads(area: CalledArea, maximumThreads: number): Fil
 /** What an answer says. @throws {WeftError} the failure that it tells of. */
 export function factsOf(answer: ShortAnswer | undefined): FileFacts | undefined {
   return answer && 'facts' in answer ? answer.facts : fail(answer);
+}
+
+/** The same of a `store`. */
+export function placedFileOf(answer: ShortAnswer | undefined): PlacedFile {
+  return answer && 'created' in answer ? answer : fail(answer);
 }
 
 function fail(answer: ShortAnswer | undefined): never {

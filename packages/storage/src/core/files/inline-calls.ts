@@ -1,4 +1,4 @@
-import { type FileThreads, factsOf } from './file-threads.ts';
+import { type FileThreads, factsOf, placedFileOf } from './file-threads.ts';
 import { type CalledArea, createShortCalls } from './short-calls.ts';
 
 /**
@@ -9,6 +9,7 @@ export function createInlineCalls(area: CalledArea): FileThreads {
   const calls = createShortCalls(area);
   return {
     call: async (call) => factsOf(calls.run([call])[0]),
+    store: async (call) => placedFileOf(calls.run([call])[0]),
     close: async () => calls.close(),
   };
 }

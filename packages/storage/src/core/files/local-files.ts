@@ -10,7 +10,7 @@ import { createDirectoryWalk, type DirectoryWalk, syncDirectory } from './direct
 import { toFacts } from './facts.ts';
 import { hasErrno, toFileError, withFileErrors } from './file-errors.ts';
 import { createFileThreads } from './file-threads.ts';
-import { createGatheredFile, MAXIMUM_GATHERED_BYTES, type Store } from './gathered-file.ts';
+import { createGatheredFile, MAXIMUM_GATHERED_BYTES, type Store, type StoreNoted } from './gathered-file.ts';
 import { createInlineCalls } from './inline-calls.ts';
 import { createListingThreads } from './listing-threads.ts';
 import { createInlineListings } from './listings.ts';
@@ -18,7 +18,7 @@ import { permissionsAt } from './permissions.ts';
 import { createStagedFile, type Durability } from './staged-file.ts';
 import { prepareStaging, STAGING_FOLDER, stagingName, sweepStaging } from './staging.ts';
 import { copyTree, removeTree } from './trees.ts';
-import type { AreaFiles, FileFacts, OpenFile } from './types.ts';
+import type { AreaFiles, ChangeNote, FileFacts, OpenFile, RemovalFailure } from './types.ts';
 
 export interface LocalFilesOptions {
   /** Folder on this machine; must exist. */
@@ -94,6 +94,20 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
     });
   }
 
+  async function remove(path: Segments, note?: ChangeNote): Promise<readonly RemovalFailure[]> {
+    if (path.length === 0)
+      throw new WeftError('forbidden', 'area-root', 'The root of a storage area cannot be removed.');
+    const removed = present(await changing.call({ call: 'remove', path, ...(note ? { note } : {}) }));
+    if (removed.kind === 'file') return [];
+    try {
+      const failures = await removeTree(walk, path);
+      if (durable) await walk.within(path.slice(0, -1), syncDirectory);
+      return failures;
+    } catch (error) {
+      throw toFileError(error);
+    }
+  }
+
   /** Gives `temporary` the name `to`; what stood there is set aside first and removed once the name is taken. */
   async function takeName(temporary: PathLike, to: Segments, replace: boolean): Promise<void> {
     await atEntry(to, async (entry, prefix) => {
@@ -165,9 +179,11 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
     async stage(expectedBytes) {
       const stage = () => createStagedFile({ walk, stagingFolder, durability, umask });
       if (expectedBytes === undefined || expectedBytes > MAXIMUM_GATHERED_BYTES) return stage();
-      const store: Store = async (path, content, options) =>
-        present(await changing.call({ call: 'store', path, content, ...options }));
-      return createGatheredFile({ stage, store });
+      const storeNoted: StoreNoted = (path, content, given) =>
+        changing.store({ call: 'store', path, content, ...given });
+      const store: Store = async (path, content, given) =>
+        (await changing.store({ call: 'store', path, content, ...given })).facts;
+      return createGatheredFile({ stage, store, storeNoted });
     },
 
     async makeCollections(path) {
@@ -191,18 +207,8 @@ export async function openLocalFiles(options: LocalFilesOptions): Promise<AreaFi
       return made;
     },
 
-    async remove(path) {
-      if (path.length === 0)
-        throw new WeftError('forbidden', 'area-root', 'The root of a storage area cannot be removed.');
-      if (present(await changing.call({ call: 'remove', path })).kind === 'file') return [];
-      try {
-        const failures = await removeTree(walk, path);
-        if (durable) await walk.within(path.slice(0, -1), syncDirectory);
-        return failures;
-      } catch (error) {
-        throw toFileError(error);
-      }
-    },
+    remove,
+    removeNoted: remove,
 
     async move(from, to, { replace }) {
       if (from.length === 0)

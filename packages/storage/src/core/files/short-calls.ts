@@ -26,7 +26,7 @@ import { toFacts } from './facts.ts';
 import { hasErrno, toFileError } from './file-errors.ts';
 import type { Durability } from './staged-file.ts';
 import { STAGING_FOLDER, stagingName } from './staging.ts';
-import type { FileFacts } from './types.ts';
+import type { ChangeNote, FileFacts, PlacedFile } from './types.ts';
 
 /** The folder that calls are about. */
 export interface CalledArea {
@@ -48,12 +48,14 @@ export type ShortCall =
       readonly content: Uint8Array;
       readonly replace: boolean;
       readonly modified?: Date;
+      readonly note?: ChangeNote;
     }
   /** Removes what is no collection, and says what it was; a collection stays. */
-  | { readonly call: 'remove'; readonly path: Segments };
+  | { readonly call: 'remove'; readonly path: Segments; readonly note?: ChangeNote };
 
 export type ShortAnswer =
   | { readonly facts: FileFacts | undefined }
+  | PlacedFile
   | { readonly failure: { readonly kind?: ErrorKind; readonly code: string; readonly message: string } };
 
 /** What a thread says about a set. */
@@ -140,12 +142,15 @@ export function createShortCalls(area: CalledArea): ShortCalls {
     }
   }
 
-  function store(call: ShortCall & { call: 'store' }): FileFacts {
+  function store(call: ShortCall & { call: 'store' }): PlacedFile {
     const name = call.path.at(-1);
     if (name === undefined) throw new WeftError('conflict', 'is-collection', 'The root is a collection.');
     const directory = enter(call.path.slice(0, -1));
     const target = diskPath(`${directory.prefix}/${name}`);
-    const mode = modeOfReplaced(target) ?? 0o666 & ~area.umask;
+    const replaced = fileAt(target);
+    // Not the bits that let it run as its owner, which the kernel takes away when others write to a file, too.
+    const mode = replaced ? replaced.mode & 0o777 : 0o666 & ~area.umask;
+    if (call.note) writeNote(call.note, replaced === undefined);
     const temporary = `${area.stagingFolder}/${stagingName()}`;
     const descriptor = openSync(temporary, NEW_FILE, mode);
     let open = true;
@@ -168,7 +173,7 @@ export function createShortCalls(area: CalledArea): ShortCalls {
       else linkSync(temporary, target);
       named = call.replace;
       directory.changed = true;
-      return facts;
+      return { facts, created: replaced === undefined };
     } finally {
       if (open) closeSync(descriptor);
       if (!named) unlinkSync(temporary);
@@ -182,10 +187,11 @@ export function createShortCalls(area: CalledArea): ShortCalls {
     fchownSync(descriptor, process.geteuid?.() ?? folder.uid, folder.gid);
   }
 
-  function remove(path: Segments): FileFacts {
+  function remove({ path, note }: ShortCall & { call: 'remove' }): FileFacts {
     const directory = enter(path.slice(0, -1));
     const entry = diskPath(`${directory.prefix}/${path.at(-1) ?? '.'}`);
     const facts = toFacts(lstatSync(entry, { bigint: true }));
+    if (note) writeNote(note, false);
     if (facts.kind === 'collection') return facts;
     unlinkSync(entry);
     directory.changed = true;
@@ -204,9 +210,9 @@ export function createShortCalls(area: CalledArea): ShortCalls {
         case 'lookup':
           return { facts: lookup(call.path) };
         case 'store':
-          return { facts: store(call) };
+          return store(call);
         case 'remove':
-          return { facts: remove(call.path) };
+          return { facts: remove(call) };
       }
     } catch (error) {
       return failureOf(error);
@@ -250,14 +256,20 @@ export function createShortCalls(area: CalledArea): ShortCalls {
   };
 }
 
-/**
- * A file keeps its permissions when its content is replaced; not the bits that let it run as its owner, which the kernel takes
- * away when others write to a file, too.
- */
-function modeOfReplaced(target: PathLike): number | undefined {
-  const stats = lstatSync(target, { throwIfNoEntry: false });
-  if (stats?.isDirectory()) throw new WeftError('conflict', 'is-collection', 'A collection has that name.');
-  return stats?.isFile() ? stats.mode & 0o777 : undefined;
+/** The file that stands at a name, if any: only a file may be replaced, and it keeps its permissions. */
+function fileAt(target: PathLike): FileFacts | undefined {
+  const stats = lstatSync(target, { bigint: true, throwIfNoEntry: false });
+  const facts = stats && toFacts(stats);
+  if (facts?.kind === 'collection')
+    throw new WeftError('conflict', 'is-collection', 'A collection has that name.');
+  return facts;
+}
+
+/** The whole line in one call, so that those of several threads stand one after the other. */
+function writeNote({ descriptor, made, replaced }: ChangeNote, isNew: boolean): void {
+  const line = Buffer.from(isNew ? made : replaced);
+  if (writeSync(descriptor, line) < line.length)
+    throw new Error('A note was cut off: no space is left for it.');
 }
 
 /** Without permission to open it there is nothing that we could do. */

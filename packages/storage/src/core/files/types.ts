@@ -41,6 +41,22 @@ export interface CommitOptions {
   readonly modified?: Date;
 }
 
+/** What must be on record before a change of the disk begins (`intents.ts`): a line at the end of an open file. */
+export interface ChangeNote {
+  readonly descriptor: number;
+  /** Written when the name is free. */
+  readonly made: string;
+  /** Written when something stands there. */
+  readonly replaced: string;
+}
+
+/** A file that has its name. */
+export interface PlacedFile {
+  readonly facts: FileFacts;
+  /** Nothing stood there before. */
+  readonly created: boolean;
+}
+
 /**
  * A file under a hidden name, invisible until it is complete. Exactly one of `commit`, `writeInto` and `discard` ends it.
  */
@@ -52,6 +68,13 @@ export interface StagedFile {
    * staged file is gone and the name is as it was.
    */
   commit(path: Segments, options: CommitOptions): Promise<FileFacts>;
+  /**
+   * `commit`, with the look at what stands there and the note before it, in one go. Only of files for which that is so,
+   * and which are not too long for it.
+   */
+  readonly commitNoted?:
+    | ((path: Segments, options: CommitOptions, note: ChangeNote) => Promise<PlacedFile>)
+    | undefined;
   /**
    * Writes its bytes over those of the file `path` from `position` on, in place: a reader may see some of them early, and
    * links and open handles stay what they are. The file's modification time is later than before, whatever the clock says.
@@ -114,6 +137,10 @@ export interface AreaFiles {
   removeEmptyCollection(path: Segments): Promise<boolean>;
   /** Removes a file, or a collection with everything in it; what could not be removed is returned, not thrown. */
   remove(path: Segments): Promise<readonly RemovalFailure[]>;
+  /** `remove`, with the note before it, in one go; not of every kind of files. */
+  readonly removeNoted?:
+    | ((path: Segments, note: ChangeNote) => Promise<readonly RemovalFailure[]>)
+    | undefined;
   /** Atomic. `replace`: whatever stands at `to` goes away. */
   move(from: Segments, to: Segments, options: { replace: boolean }): Promise<void>;
   /** A copy of a file or of a tree; appears at `to` in one step, with nothing when it fails. `shallow`: no children. */

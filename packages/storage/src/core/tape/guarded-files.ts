@@ -56,6 +56,8 @@ export function guardFiles(
       };
       return {
         ...staged,
+        // It would not wait for the tape system.
+        commitNoted: undefined,
         commit: (path, options) =>
           finish(
             () => Promise.resolve(),
@@ -68,6 +70,7 @@ export function guardFiles(
           ),
       };
     },
+    removeNoted: undefined,
     remove: (path) => shared(() => files.remove(path)),
     move: (from, to, options) => shared(() => files.move(from, to, options)),
     async copy(from, to, options) {
