@@ -3,6 +3,7 @@ import type { Principal } from '@weft/kernel/auth';
 import { defineComponent } from '@weft/kernel/component';
 import type { CloudEvent } from '@weft/kernel/events';
 import { z } from 'zod';
+import { accessFields } from './api/access-log.ts';
 import { printError } from './api/errors.ts';
 import { WEBDAV_METHODS } from './api/methods.ts';
 import { registerRoutes, serve } from './api/routes.ts';
@@ -34,6 +35,7 @@ export const storage = defineComponent({
           rawBodies: true,
           rawTargets: true,
           deferContinue: true,
+          logFields: accessFields,
           requestClientCertificate: config.client_certificates,
           methods: WEBDAV_METHODS.map((name) => ({ name, hasBody: false })),
           printError: (error, request, reply) => {

@@ -83,6 +83,8 @@ export interface TestProcess {
   readonly door: TestDoor;
   /** While it runs; with `processes`, of the one that the others belong to. */
   readonly pid: number | undefined;
+  /** What it has written to its log so far. */
+  output(): string;
   /** Those that answer requests. */
   serving(): readonly number[];
   start(): Promise<void>;
@@ -211,17 +213,22 @@ export async function startTestSite(parent = tmpdir()): Promise<TestSite> {
     const file = join(folder, `${site}.json`);
     writeFileSync(file, JSON.stringify({ settings: { ...settings, ...settingOverrides }, config }));
     let child: ChildProcess | undefined;
+    let output = '';
     return {
       door: await describeDoor(url, root),
       get pid() {
         return child?.pid;
       },
+      output: () => output,
       serving: () => servingProcesses(child?.pid),
       async start() {
         child = fork(DOOR_PROCESS, [file], {
-          stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+          stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
         });
         children.add(child);
+        child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+          output += text;
+        });
         await once(child, 'message');
       },
       async kill() {

@@ -93,6 +93,7 @@ export function createListener(options: CreateListenerOptions): FastifyInstance 
         path: request.originalUrl.split('?', 1)[0],
         status: reply.statusCode,
         milliseconds: Math.round(reply.elapsedTime),
+        ...options.logFields?.(request),
       },
       'request',
     );

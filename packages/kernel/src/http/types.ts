@@ -46,6 +46,8 @@ export interface ListenerOptions {
   rawTargets?: boolean;
   /** Speak HTTP/2 too, with whoever asks for it (browsers do). */
   http2?: boolean;
+  /** More for the line that the log has about each request. */
+  logFields?: (request: FastifyRequest) => Record<string, unknown>;
   /** Decide about `Expect: 100-continue` in the handler (call `request.raw` only after `reply.raw.writeContinue()`). */
   deferContinue?: boolean;
 }

@@ -23,6 +23,19 @@ const LABELS = ['site', 'area', 'account'] as const;
 /** What a connection had carried when its last request ended. */
 const carried = new WeakMap<Socket, { read: number; written: number }>();
 
+const NOTHING = { read: 0, written: 0 };
+
+/** What its connection had carried before each request. */
+const begun = new WeakMap<IncomingMessage, { read: number; written: number }>();
+
+/** Bytes of a request and of its answer so far, without what TLS adds. */
+export function bytesOf(request: IncomingMessage): { received?: number; sent?: number } {
+  const before = begun.get(request);
+  if (!before) return {};
+  const now = traffic(request.socket);
+  return { received: Math.max(0, now.read - before.read), sent: Math.max(0, now.written - before.written) };
+}
+
 /** Metrics of requests by area and account (brief teapot 4). Metrics are made once; asking again gives the same. */
 export function createMetering({ context, config }: Door) {
   const { metrics } = context;
@@ -56,6 +69,7 @@ export function createMetering({ context, config }: Door) {
       let attribution: Attribution | undefined;
       const { socket } = request;
       measured.add(request);
+      begun.set(request, carried.get(socket) ?? NOTHING);
       return {
         attribute(door, path) {
           attribution = attributionOf(door, path);

@@ -2,8 +2,10 @@ import type { IncomingMessage } from 'node:http';
 import { WeftError } from '@weft/kernel/errors';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type Door, doorOf } from '../core/door.ts';
+import type { Account } from '../core/local-users/accounts.ts';
 import { parseResourcePath } from '../core/resource-path.ts';
 import { ownerOf } from '../core/space/space-of.ts';
+import { noteCaller } from './access-log.ts';
 import { registerAppPasswordRoutes } from './app-passwords.ts';
 import { allowOrigin } from './cors.ts';
 import { remove } from './delete.ts';
@@ -88,13 +90,15 @@ export async function serve(
     allowOrigin(door.config, incoming, response);
     if (method === 'OPTIONS') return options({ request: incoming, response }, door.config);
     const caller = await identify(door, request);
+    noteCaller(incoming, caller);
     const target = parseResourcePath(originForm(door, incoming, request.rawTarget), {
       raw: !MAKES_NAMES.has(method),
     });
     if (RESERVED.has(target.segments[0] ?? '')) {
       throw new WeftError('not-found', 'not-found', 'There is nothing at this reserved path.');
     }
-    const handle = (own: Door) => {
+    const handle = (own: Door, account?: Account) => {
+      noteCaller(incoming, caller, account);
       measurement?.attribute(own, target.segments);
       return HANDLERS[method]({
         door: { ...own, owner: ownerOf(own.account, caller) },
@@ -106,7 +110,7 @@ export async function serve(
     };
     const leave = enter(door, caller);
     try {
-      if (door.multiUser) await door.multiUser.as(caller, (user) => handle(doorOf(door, user)));
+      if (door.multiUser) await door.multiUser.as(caller, (user) => handle(doorOf(door, user), user.account));
       else await handle(door);
     } finally {
       leave();

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError, WeftError } from '@weft/kernel/errors';
 import { authorise, authoriseBytes, mayDo } from '../core/authorise.ts';
 import { plainPath } from '../core/resource-path.ts';
+import type { BegunCopy } from '../core/running/running-copies.ts';
 import { type CopyWatch, watchCopy } from '../core/third-party-copy/copy-watch.ts';
 import { formatFailure, formatMarker, SUCCESS } from '../core/third-party-copy/markers.ts';
 import { openSource } from '../core/third-party-copy/open-source.ts';
@@ -146,23 +147,21 @@ async function report(
   const direction = header(request, 'source') === undefined ? 'push' : 'pull';
   const { issuer, subject } = caller;
   const { origin, pathname } = remote.url;
-  const listed = await door.copies.begin(
-    {
-      issuer,
-      subject,
-      account: door.account ?? '',
-      direction,
-      path: plainPath(target.segments),
-      remote: `${origin}${pathname}`,
+  const copy: BegunCopy = {
+    issuer,
+    subject,
+    account: door.account ?? '',
+    direction,
+    path: plainPath(target.segments),
+    remote: `${origin}${pathname}`,
+  };
+  const listed = await door.copies.begin(copy, {
+    bytes: watch.bytes,
+    cancel: (by) => {
+      const whose = by === `${issuer} ${subject}` ? 'its owner' : 'an administrator';
+      watch.cancel(new WeftError('gone', 'cancelled', `Cancelled by ${whose}`));
     },
-    {
-      bytes: watch.bytes,
-      cancel: (by) => {
-        const whose = by === `${issuer} ${subject}` ? 'its owner' : 'an administrator';
-        watch.cancel(new WeftError('gone', 'cancelled', `Cancelled by ${whose}`));
-      },
-    },
-  );
+  });
   response.writeHead(202, { 'content-type': 'text/plain', 'cache-control': 'no-store' });
   mark();
   const timer = setInterval(mark, door.config.third_party_copy.marker_seconds * 1000);
@@ -173,10 +172,12 @@ async function report(
   } catch (error) {
     const reason = describeError(watch.signal.aborted ? watch.signal.reason : error);
     outcome = formatFailure(reason);
-    door.context.log.warn({ error: reason, remote: remote.url.origin }, 'third-party copy failed');
+    door.context.log.warn({ copy: listed.id, error: reason }, 'third-party copy failed');
   } finally {
     clearInterval(timer);
-    end({ succeeded: outcome === SUCCESS, bytes: watch.bytes() });
+    const succeeded = outcome === SUCCESS;
+    door.context.log.info({ copy: listed.id, ...copy, bytes: watch.bytes(), succeeded }, 'third-party copy');
+    end({ succeeded, bytes: watch.bytes() });
     await listed.end();
   }
   if (response.destroyed) return;

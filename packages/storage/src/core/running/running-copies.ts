@@ -33,7 +33,7 @@ export interface RunningCopies {
   begin(
     copy: BegunCopy,
     handle: { bytes: () => number; cancel: (by: string) => void },
-  ): Promise<{ end(): Promise<void> }>;
+  ): Promise<{ readonly id: string; end(): Promise<void> }>;
   /** Oldest first; without an owner everybody's. */
   list(owner?: CopyOwner): Promise<RunningCopy[]>;
   /** Asks the process that runs it to end it. @returns whether there is such a copy, of that owner if one is given. */
@@ -114,6 +114,7 @@ export function createRunningCopies(options: {
         throw error;
       });
       return {
+        id,
         async end() {
           own.delete(id);
           await forget([id]).catch((error: unknown) =>
