@@ -2,8 +2,14 @@ import type { Digests } from '../core/checksums/digests.ts';
 import { isCollection, type PackedEntries } from '../core/files/packed-entries.ts';
 import type { Space } from '../core/files/types.ts';
 import { ByteWriter } from './byte-writer.ts';
-import { arrangeProperties, printResource, type Question, RESPONSE } from './print-properties.ts';
-import type { Resource } from './properties.ts';
+import {
+  arrangeProperties,
+  printResource,
+  type Question,
+  RESPONSE,
+  type ResponsePart,
+} from './print-properties.ts';
+import type { LiveProperty, Resource } from './properties.ts';
 import {
   type Cursor,
   isAdler32Alone,
@@ -61,7 +67,11 @@ export function createEntryPrinter(
       locks: [],
       dead: [],
     };
-    const properties = arrangeProperties(question, (property) => property.print(sample) !== undefined, []);
+    const contentOf = (property: LiveProperty): ResponsePart | undefined => {
+      const content = property.print(sample);
+      return content === undefined || property.common ? content : property;
+    };
+    const properties = arrangeProperties(question, contentOf, []);
     const parts: (Uint8Array | WriteProperty)[] = [];
     let text = RESPONSE.start + escapeXml(href);
     const leaveGap = (write: WriteProperty) => {
@@ -72,7 +82,6 @@ export function createEntryPrinter(
     text += (kind === 'collection' ? '/' : '') + RESPONSE.afterHref;
     for (const part of properties) {
       if (typeof part === 'string') text += part;
-      else if (part.common) text += part.print(sample) ?? '';
       else leaveGap(writerOf(part));
     }
     parts.push(Buffer.from(text + RESPONSE.end));

@@ -44,43 +44,34 @@ export function printPropertyName({ namespace, name }: PropertyName): string {
 /** Part of a response: text as it stands, or a property whose value is put there. */
 export type ResponsePart = string | LiveProperty;
 
+/** What stands in the element of a property; nothing: the resource does not have it. */
+export type ContentOf<Part> = (property: LiveProperty) => Part | undefined;
+
 /** The properties of a resource that a question asks for: those it has first, then those it has not. */
 export function printResource(resource: Resource, question: Question): string {
-  const values = new Map<LiveProperty, string | undefined>();
-  const printed = (property: LiveProperty): string | undefined => {
-    if (!values.has(property)) values.set(property, property.print(resource));
-    return values.get(property);
-  };
-  const has = (property: LiveProperty) => printed(property) !== undefined;
-  const parts = arrangeProperties(question, has, resource.dead);
-  return printHref(
-    resource.href,
-    parts.map((part) => (typeof part === 'string' ? part : (printed(part) ?? ''))),
-  );
+  const contentOf = (property: LiveProperty) => property.print(resource);
+  return printHref(resource.href, arrangeProperties(question, contentOf, resource.dead));
 }
 
-/** The same without the values of those properties that it has. */
-export function arrangeProperties(
+/** What an answer says of a resource, in pieces. */
+export function arrangeProperties<Part extends ResponsePart>(
   question: Question,
-  has: (property: LiveProperty) => boolean,
+  contentOf: ContentOf<Part>,
   dead: readonly DeadProperty[],
-): readonly ResponsePart[] {
+): (Part | string)[] {
   switch (question.kind) {
     case 'prop':
-      return arrangeAsked(question.names, has, dead);
+      return arrangeAsked(question.names, contentOf, dead);
     case 'propname':
-      return [propstat([...presentNames(has, dead)].join(''), 200)];
+      return [propstat([...presentNames(contentOf, dead)].join(''), 200)];
     case 'allprop':
-      return arrangeAll(question.include, has, dead);
+      return arrangeAll(question.include, contentOf, dead);
   }
 }
 
-function* presentNames(
-  has: (property: LiveProperty) => boolean,
-  dead: readonly DeadProperty[],
-): Generator<string> {
+function* presentNames(contentOf: ContentOf<ResponsePart>, dead: readonly DeadProperty[]): Generator<string> {
   for (const property of LIVE_PROPERTIES) {
-    if (has(property) || property.name === 'resourcetype') yield `<${property.tag}/>`;
+    if (contentOf(property) !== undefined || property.name === 'resourcetype') yield `<${property.tag}/>`;
   }
   for (const property of dead) yield printPropertyName(property);
 }
@@ -88,49 +79,50 @@ function* presentNames(
 const OPENING = '<d:propstat><d:prop>';
 const CLOSING = '</d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat>';
 
-function arrangeAll(
+function arrangeAll<Part extends ResponsePart>(
   include: readonly PropertyName[],
-  has: (property: LiveProperty) => boolean,
+  contentOf: ContentOf<Part>,
   dead: readonly DeadProperty[],
-): readonly ResponsePart[] {
-  const live = LIVE_PROPERTIES.filter(
-    (property) => !property.onRequest || include.some((name) => isSame(name, property)),
-  );
-  return [
-    OPENING,
-    ...live.flatMap((property) => arrangeProperty(property, has)),
-    ...dead.map(({ element }) => element),
-    CLOSING,
-  ];
+): (Part | string)[] {
+  const parts: (Part | string)[] = [OPENING];
+  for (const property of LIVE_PROPERTIES) {
+    if (property.onRequest && !include.some((name) => isSame(name, property))) continue;
+    arrangeProperty(parts, property, contentOf);
+  }
+  for (const { element } of dead) parts.push(element);
+  parts.push(CLOSING);
+  return parts;
 }
 
-/** Nothing when the resource does not have it. */
-function arrangeProperty(
+/** False when the resource does not have it. */
+function arrangeProperty<Part extends ResponsePart>(
+  parts: (Part | string)[],
   property: LiveProperty,
-  has: (property: LiveProperty) => boolean,
-): readonly ResponsePart[] {
-  if (has(property)) return [`<${property.tag}>`, property, `</${property.tag}>`];
+  contentOf: ContentOf<Part>,
+): boolean {
+  const content = contentOf(property);
+  if (content !== undefined) parts.push(`<${property.tag}>`, content, `</${property.tag}>`);
   // Everything has a resource type, that of a file is empty (RFC 4918 section 15.9).
-  return property.name === 'resourcetype' ? [`<${property.tag}/>`] : [];
+  else if (property.name === 'resourcetype') parts.push(`<${property.tag}/>`);
+  else return false;
+  return true;
 }
 
-function arrangeAsked(
+function arrangeAsked<Part extends ResponsePart>(
   names: readonly PropertyName[],
-  has: (property: LiveProperty) => boolean,
+  contentOf: ContentOf<Part>,
   dead: readonly DeadProperty[],
-): readonly ResponsePart[] {
-  const found: ResponsePart[] = [];
+): (Part | string)[] {
+  const found: (Part | string)[] = [OPENING];
   let missing = '';
   for (const asked of names) {
     const live = LIVE_PROPERTIES.find((property) => isSame(property, asked));
-    const parts = live
-      ? arrangeProperty(live, has)
-      : dead.filter((property) => isSame(property, asked)).map(({ element }) => element);
-    if (parts.length > 0) found.push(...parts);
-    else missing += printPropertyName(asked);
+    const own = live ? undefined : dead.find((property) => isSame(property, asked));
+    if (own) found.push(own.element);
+    else if (!live || !arrangeProperty(found, live, contentOf)) missing += printPropertyName(asked);
   }
-  const first = found.length > 0 || missing === '' ? [OPENING, ...found, CLOSING] : [];
-  return [...first, propstat(missing, 404)];
+  found.push(CLOSING);
+  return missing === '' ? found : [...(found.length > 2 ? found : []), propstat(missing, 404)];
 }
 
 function isSame(one: PropertyName, other: PropertyName): boolean {

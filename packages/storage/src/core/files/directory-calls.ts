@@ -16,7 +16,7 @@ export interface DirectoryCalls {
   stat(descriptor: number, nameAt: number): boolean;
 }
 
-const ENTRIES_BYTES = 32 * 1024;
+const ENTRIES_BYTES = 64 * 1024;
 /** Of `struct statx`, the same on every architecture. */
 const STATX_BYTES = 256;
 const AT_SYMLINK_NOFOLLOW = 0x100;

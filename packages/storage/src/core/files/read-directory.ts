@@ -35,9 +35,9 @@ export interface ListedDirectory {
   readonly hidden: string | undefined;
 }
 
-/** The first part of a listing is small, so that it is there soon. */
+/** The first part of a listing is small, so that it is there soon; the others are large, so that they are few. */
 const FIRST_BYTES = 2 * 1024;
-const OTHER_BYTES = 24 * 1024;
+const OTHER_BYTES = 48 * 1024;
 const FIRST_NAMES = 64;
 const OTHER_NAMES = 512;
 
@@ -90,7 +90,7 @@ function* readByCalls(
 ): Generator<PackedEntries, void, void> {
   const { entries, stats } = calls;
   const hiddenName = hidden === undefined ? undefined : Buffer.from(hidden);
-  for (let maximum = FIRST_BYTES; ; maximum = OTHER_BYTES) {
+  for (let maximum = FIRST_BYTES; ; maximum = Math.min(maximum * 4, OTHER_BYTES)) {
     const filled = calls.readEntries(descriptor, maximum);
     if (filled === 0) return;
     const records = viewEntries(
