@@ -7,7 +7,7 @@ const REFERENCE = /`([^`\s]+\.ts)` "([^"]+)"/g;
 const missing: string[] = [];
 let rows = 0;
 for (const line of readFileSync(TABLE, 'utf8').split('\n')) {
-  if (!/^\| T\d+ /.test(line)) continue;
+  if (!/^\| [TS]\d+ /.test(line)) continue;
   rows += 1;
   const references = [...line.matchAll(REFERENCE)];
   if (references.length === 0) missing.push(`${line.slice(2, 6).trim()} names no test`);

@@ -340,3 +340,20 @@ describe('an instance without tape', () => {
     expect(completedAt).toBeDefined();
   });
 });
+
+it.each([
+  '/tape/../plain/x',
+  '/tape/%2e%2e/x',
+  '/tape/%252e%252e/x',
+  '/tape/a%2fb',
+  '/tape/a%00',
+  '/tape/%zz',
+  'tape/x',
+])('a path that could be taken in two ways is refused: %s', async (path) => {
+  for (const [call, body] of [
+    ['/archiveinfo', { paths: [path] }],
+    ['/stage', { files: [{ path }] }],
+    ['/release/any', { paths: [path] }],
+  ] as const)
+    expect([call, (await post(call, body)).status]).toEqual([call, 400]);
+});

@@ -25,7 +25,8 @@ export function poolMethod(database: Database, site: string, pool: AccountPool):
     async find(principal) {
       const { subject, groups, entitlements } = principal;
       if (principal.issuer !== issuer) return undefined;
-      if (group !== undefined && ![...groups, ...entitlements].includes(group)) return undefined;
+      if (group !== undefined && ![...groups, ...entitlements].some((held) => bare(held) === bare(group)))
+        return undefined;
       const { rows } = await sql<{ account: string | null }>`
         update storage.account_leases set used_at = now()
         where site = ${site} and pool = ${name} and issuer = ${issuer} and subject = ${subject}
@@ -67,6 +68,11 @@ export function poolMethod(database: Database, site: string, pool: AccountPool):
       throw new WeftError('unavailable', 'pool-exhausted', `No local account of the pool ${name} is left.`);
     });
   }
+}
+
+/** What stands after `#` names who says so and is not compared. */
+function bare(group: string): string | undefined {
+  return group.split('#', 1)[0];
 }
 
 /**
