@@ -1,7 +1,10 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createRevocations } from '@weft/kernel/auth';
 import type { ComponentContext } from '@weft/kernel/component';
+import { describeError } from '@weft/kernel/errors';
+import type { Logger } from '@weft/kernel/telemetry';
 import type { StorageConfig } from '../config.ts';
 import { type AccessRules, createAccessRules } from './access/access-rules.ts';
 import { type AppPasswords, createAppPasswords } from './app-passwords.ts';
@@ -118,9 +121,27 @@ export async function openDoor(context: ComponentContext<StorageConfig>): Promis
       ]),
     ],
   };
-  await recoverChanges(door, notes);
+  await startAnyway(recoverChanges(door, notes), context.log);
   const tidying = startTidying(door, { notes, areas: opened, usage });
   return door;
+}
+
+/** How long the start waits for what a process before has left: a user's files may be large, their worker not answer. */
+const RECOVERY_MILLISECONDS = 30_000;
+
+/** Waits for the work, but not for ever; it then goes on beside the requests. */
+async function startAnyway(work: Promise<void>, log: Logger): Promise<void> {
+  const ended = new AbortController();
+  const late = sleep(RECOVERY_MILLISECONDS, true, { signal: ended.signal }).catch(() => false);
+  try {
+    if (!(await Promise.race([work, late]))) return;
+    log.warn('changes of before are still being looked at; the service begins all the same');
+    work.catch((error: unknown) =>
+      log.error({ error: describeError(error) }, 'changes of before could not be looked at'),
+    );
+  } finally {
+    ended.abort();
+  }
 }
 
 /**

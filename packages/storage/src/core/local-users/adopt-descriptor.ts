@@ -43,9 +43,7 @@ export async function loadAdopt(): Promise<AdoptFrom> {
         if (process === undefined) return undefined;
         const own = syscall(SYS_PIDFD_GETFD, process, descriptor, 0);
         if (own < 0) return undefined;
-        const stats = fstatSync(own, { bigint: true });
-        // A pipe or a socket would never end, a device has no size; the worker may be anybody's.
-        if (!stats.isFile() || stats.ino !== facts.inode) {
+        if (!isFileOf(own, facts)) {
           closeSync(own);
           return undefined;
         }
@@ -60,6 +58,17 @@ export async function loadAdopt(): Promise<AdoptFrom> {
       },
     };
   };
+}
+
+/** A pipe or a socket would never end, a device has no size, and some file systems answer their owner only. */
+function isFileOf(descriptor: number, { inode }: FileFacts): boolean {
+  try {
+    const stats = fstatSync(descriptor, { bigint: true });
+    return stats.isFile() && stats.ino === inode;
+  } catch {
+    // The worker may be anybody's; it is asked for the content itself.
+    return false;
+  }
 }
 
 type Syscall = (number: number, first: number, second: number, third: number) => number;
