@@ -89,6 +89,40 @@ export function createProgram(): Command {
     .action(async (kind, files, options) =>
       (await import('./commands/storage-import.ts')).storageImport(kind, files, options),
     );
+  const scope = () => new Option('--scope <scopes>', 'space-separated; default: all of the user there');
+  const service = async () => import('./commands/storage-service.ts');
+  storage
+    .command('whoami')
+    .description('who a user is to a storage, and what they may do at a path, and why')
+    .argument('[path]', 'as in the URL: /rucio/drought')
+    .addOption(data())
+    .addOption(portBase())
+    .addOption(site())
+    .addOption(owner())
+    .addOption(scope())
+    .addOption(json())
+    .action(async (path, options) => (await service()).whoami(path, options));
+  storage
+    .command('transfers')
+    .description("third-party copies that run: the user's, for administrators everybody's")
+    .addOption(data())
+    .addOption(portBase())
+    .addOption(site())
+    .addOption(owner())
+    .option('--cancel <id>', 'end one')
+    .addOption(json())
+    .action(async (options) => (await service()).transfers(options));
+  storage
+    .command('workers')
+    .description('processes of local users, for administrators')
+    .addOption(data())
+    .addOption(portBase())
+    .addOption(site())
+    .addOption(owner().default('admin'))
+    .option('--stop <account>', 'end those of a local account when nothing uses them any more')
+    .option('--now', 'end them at once')
+    .addOption(json())
+    .action(async (options) => (await service()).workers(options));
   const appPassword = storage
     .command('app-password')
     .description('passwords for devices that know only Basic (mounted drives)');

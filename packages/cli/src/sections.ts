@@ -231,13 +231,14 @@ function linkingSite({ endpoints, subjectOf, secretFileOf }: Surroundings, name:
   };
 }
 
-function storageSection({ endpoints, folder, ports }: Surroundings) {
+function storageSection({ endpoints, folder, ports, subjectOf }: Surroundings) {
   return {
     instances: SITES.map((site) => ({
       site: site.name,
       listen: listen(ports.storage(site.index), site.host),
       url: endpoints.sites[site.name]?.storage,
       identity: { url: endpoints.identity },
+      administrators: [{ subject: subjectOf('admin'), issuer: endpoints.issuer }],
       // Several storages and everything else share the machine.
       processes: 1,
       areas: [{ name: 'default', path: '/', root: folder.site(site.name, 'storage') }],
