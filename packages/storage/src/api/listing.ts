@@ -3,7 +3,6 @@ import { visibleAreas } from '../core/authorise.ts';
 import { beginListing } from '../core/files/begin-listing.ts';
 import { type PackedEntries, unpackEntries } from '../core/files/packed-entries.ts';
 import type { ListedFile } from '../core/files/types.ts';
-import { inAdvance } from '../core/in-advance.ts';
 import { printableName } from '../core/raw-names.ts';
 import { encodePath, encodeSegment, plainPath, type Segments } from '../core/resource-path.ts';
 import { printedSeconds } from './entity-tag.ts';
@@ -57,7 +56,7 @@ async function* lines(
   const virtual = visibleAreas(door.areas, caller, target.segments);
   if (virtual.length > 0) yield virtual.map((name) => ({ name, collection: true }));
   if (!listing) return;
-  for await (const batch of inAdvance(listing)) yield unpackEntries(batch).map(toLine);
+  for await (const batch of listing) yield unpackEntries(batch).map(toLine);
 }
 
 function toLine({ name, facts }: ListedFile): Line {

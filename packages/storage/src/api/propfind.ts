@@ -3,7 +3,7 @@ import type { Place } from '../core/areas.ts';
 import { authorise, visibleAreas } from '../core/authorise.ts';
 import { beginListing } from '../core/files/begin-listing.ts';
 import type { FileFacts } from '../core/files/types.ts';
-import { inAdvance } from '../core/in-advance.ts';
+import { workInAdvance } from '../core/in-advance.ts';
 import { encodePath } from '../core/resource-path.ts';
 import { spaceOf } from '../core/space/space-of.ts';
 import { createDescriptions } from './describe-entries.ts';
@@ -44,6 +44,8 @@ const VIRTUAL: FileFacts = {
   gid: 0,
 };
 
+const LOOKED_UP_AHEAD = 2;
+
 async function* responses(
   { door, target, caller }: Exchange,
   place: Place | undefined,
@@ -67,12 +69,10 @@ async function* responses(
     yield resources.map((resource) => printResource(resource, question)).join('');
   }
   if (!listing) return;
-  const described = async function* () {
-    for await (const batch of inAdvance(listing)) yield descriptions.entries(batch);
-  };
   const printer = createEntryPrinter(question, { href: encodePath(segments, true), space });
-  // While one part is being sent the next one is looked up, and the one after it is read.
-  for await (const { entries, digests, special } of inAdvance(described()))
+  // While one part is being sent the next ones are looked up, and those after them are read.
+  const described = workInAdvance(listing, descriptions.entries, LOOKED_UP_AHEAD);
+  for await (const { entries, digests, special } of described)
     yield* printer.print(entries, digests, special);
 }
 

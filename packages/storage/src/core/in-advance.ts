@@ -1,20 +1,43 @@
-/** The same items, each asked for while the one before it is being dealt with. */
-export async function* inAdvance<Item>(source: AsyncIterable<Item>): AsyncGenerator<Item> {
-  const iterator = source[Symbol.asyncIterator]();
-  let upcoming: Promise<IteratorResult<Item>> | undefined;
+/**
+ * Answers in the order of asking, until there is none; up to `ahead` of them are asked for before the first is used up, so
+ * that nobody on the way waits for anybody else to get the processor. What is still being asked for when nobody wants more
+ * is awaited.
+ */
+export async function* askInAdvance<Answer>(
+  ask: () => Promise<Answer | undefined>,
+  ahead: number,
+): AsyncGenerator<Answer, void, void> {
+  const asked: Promise<Answer | undefined>[] = [];
   try {
-    upcoming = iterator.next();
-    for (;;) {
-      const { done, value } = await upcoming;
-      upcoming = undefined;
-      if (done) return;
-      upcoming = iterator.next();
-      // Its failure is seen when its turn comes.
-      upcoming.catch(() => undefined);
-      yield value;
+    for (let depth = Math.min(2, ahead); ; depth = ahead) {
+      while (asked.length < depth) {
+        const answer = ask();
+        // Its failure is seen when its turn comes.
+        answer.catch(() => undefined);
+        asked.push(answer);
+      }
+      const answer = await asked.shift();
+      if (answer === undefined) return;
+      yield answer;
     }
   } finally {
-    await upcoming?.catch(() => undefined);
+    await Promise.allSettled(asked);
+  }
+}
+
+/** What `work` makes of each item, in order; it is at up to `ahead` of them at once. */
+export async function* workInAdvance<Item, Result extends object>(
+  source: AsyncIterable<Item>,
+  work: (item: Item) => Promise<Result>,
+  ahead: number,
+): AsyncGenerator<Result, void, void> {
+  const iterator = source[Symbol.asyncIterator]();
+  try {
+    yield* askInAdvance(async () => {
+      const next = await iterator.next();
+      return next.done ? undefined : work(next.value);
+    }, ahead);
+  } finally {
     await iterator.return?.();
   }
 }

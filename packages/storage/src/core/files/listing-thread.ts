@@ -12,9 +12,8 @@ export interface ListingRequest {
   readonly end?: true;
 }
 
-/** The next batch; none when there is no more. */
+/** The next batch; none when there is no more. Answers come in the order of the requests. */
 export interface ListingAnswer {
-  readonly listing: number;
   readonly batch?: { readonly bytes: Uint8Array<ArrayBuffer>; readonly count: number };
   readonly failure?: { readonly code: string | undefined; readonly message: string };
 }
@@ -31,12 +30,12 @@ parentPort?.on('message', ({ listing, directory, end }: ListingRequest) => {
   }
   try {
     const batch = open.get(listing)?.next().value;
-    if (!batch) return answer({ listing });
+    if (!batch) return answer({});
     const { bytes, count } = batch;
-    answer({ listing, batch: { bytes, count } }, [bytes.buffer]);
+    answer({ batch: { bytes, count } }, [bytes.buffer]);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    answer({ listing, failure: { code: errnoOf(error), message } });
+    answer({ failure: { code: errnoOf(error), message } });
   }
 });
 

@@ -1,17 +1,21 @@
 import { Worker } from 'node:worker_threads';
 import { WeftError } from '@weft/kernel/errors';
+import { askInAdvance } from '../in-advance.ts';
 import type { ListingAnswer, ListingRequest } from './listing-thread.ts';
 import type { Listings } from './listings.ts';
 import { type PackedEntries, viewEntries } from './packed-entries.ts';
+import type { ListedDirectory } from './read-directory.ts';
 
 interface Thread {
   readonly worker: Worker;
-  /** Who waits for the next batch, by listing. */
-  readonly waiting: Map<number, PromiseWithResolvers<PackedEntries | undefined>>;
+  /** Who waits for batches, in the order in which they come. */
+  readonly waiting: PromiseWithResolvers<PackedEntries | undefined>[];
   /** Listings that it has begun and not ended. */
   readonly listings: Set<number>;
 }
 
+/** Batches of a listing that are read before they are wanted. */
+const READ_AHEAD = 3;
 /** Little that a thread makes lives long; with Node's default it takes 30 MiB where 6 are enough. */
 const YOUNG_MEBIBYTES = 4;
 
@@ -34,7 +38,7 @@ export function createListingThreads(maximumThreads: number): Listings {
     const worker = new Worker(new URL('./listing-thread.ts', import.meta.url), {
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MEBIBYTES },
     });
-    const thread: Thread = { worker, waiting: new Map(), listings: new Set() };
+    const thread: Thread = { worker, waiting: [], listings: new Set() };
     threads.push(thread);
     worker.unref();
     worker.on('message', (answer: ListingAnswer) => settle(thread, answer));
@@ -43,10 +47,9 @@ export function createListingThreads(maximumThreads: number): Listings {
     return thread;
   }
 
-  function settle(thread: Thread, { listing, batch, failure }: ListingAnswer): void {
-    const waiting = thread.waiting.get(listing);
-    thread.waiting.delete(listing);
-    if (thread.waiting.size === 0) thread.worker.unref();
+  function settle(thread: Thread, { batch, failure }: ListingAnswer): void {
+    const waiting = thread.waiting.shift();
+    if (thread.waiting.length === 0) thread.worker.unref();
     if (failure) waiting?.reject(Object.assign(new Error(failure.message), { code: failure.code }));
     else waiting?.resolve(batch && viewEntries(batch.bytes, batch.count));
   }
@@ -54,16 +57,15 @@ export function createListingThreads(maximumThreads: number): Listings {
   function abandon(thread: Thread, cause: unknown): void {
     const index = threads.indexOf(thread);
     if (index !== -1) threads.splice(index, 1);
-    for (const { reject } of thread.waiting.values())
+    for (const { reject } of thread.waiting.splice(0))
       reject(new WeftError('unavailable', 'file-thread-ended', 'The listing was cut off.', { cause }));
-    thread.waiting.clear();
   }
 
   function ask(thread: Thread, request: ListingRequest): Promise<PackedEntries | undefined> {
     if (closed || !threads.includes(thread))
       return Promise.reject(new WeftError('unavailable', 'stopping', 'The listing was cut off.'));
     const waiting = Promise.withResolvers<PackedEntries | undefined>();
-    thread.waiting.set(request.listing, waiting);
+    thread.waiting.push(waiting);
     thread.worker.ref();
     thread.worker.postMessage(request);
     return waiting.promise;
@@ -75,12 +77,14 @@ export function createListingThreads(maximumThreads: number): Listings {
       const listing = last;
       const thread = choose();
       thread.listings.add(listing);
+      let first: ListedDirectory | undefined = directory;
+      const next = () => {
+        const request = first ? { listing, directory: first } : { listing };
+        first = undefined;
+        return ask(thread, request);
+      };
       try {
-        let batch = await ask(thread, { listing, directory });
-        while (batch) {
-          yield batch;
-          batch = await ask(thread, { listing });
-        }
+        yield* askInAdvance(next, READ_AHEAD);
       } finally {
         thread.listings.delete(listing);
         if (threads.includes(thread))

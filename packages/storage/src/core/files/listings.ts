@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { PackedEntries } from './packed-entries.ts';
 import type { ListedDirectory } from './read-directory.ts';
 import { readDirectoryFromWithin } from './read-directory.ts';
@@ -16,7 +17,11 @@ export interface Listings {
 export function createInlineListings(): Listings {
   return {
     async *read(directory) {
-      yield* readDirectoryFromWithin(directory);
+      for (const batch of readDirectoryFromWithin(directory)) {
+        yield batch;
+        // What has been read is sent, and others are served, before more is read.
+        await setImmediate();
+      }
     },
     close: async () => undefined,
   };

@@ -2,8 +2,12 @@ import type { z } from 'zod';
 import { createGatheredFile, MAXIMUM_GATHERED_BYTES, type Store } from '../files/gathered-file.ts';
 import { viewEntries } from '../files/packed-entries.ts';
 import type { AreaFiles, FileFacts, OpenFile, StagedFile } from '../files/types.ts';
+import { askInAdvance } from '../in-advance.ts';
 import { results, toError } from './file-answers.ts';
 import type { FileCall } from './file-calls.ts';
+
+/** Batches of a listing that are asked for before they are wanted. */
+const READ_AHEAD = 3;
 
 /** Asks a worker; the answer is checked against `schema`. */
 export interface FileCaller {
@@ -40,11 +44,10 @@ export function remoteFiles(worker: FileCaller, area: string): AreaFiles {
     async *list(path) {
       const { handle } = await ask({ call: 'list', area, path }, results.handle);
       try {
-        for (;;) {
+        yield* askInAdvance(async () => {
           const { result, body } = await worker.call({ call: 'next', listing: handle }, results.batch);
-          if (result === null) return;
-          yield viewEntries(body, result.count);
-        }
+          return result === null ? undefined : viewEntries(body, result.count);
+        }, READ_AHEAD);
       } finally {
         await ask({ call: 'end', listing: handle }, results.nothing);
       }
