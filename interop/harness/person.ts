@@ -73,6 +73,8 @@ function send(
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const headers = {
+      // By this some sites tell browsers from programs.
+      accept: 'text/html,*/*;q=0.8',
       ...(cookie === '' ? {} : { cookie }),
       ...(body === undefined ? {} : { 'content-type': 'application/x-www-form-urlencoded' }),
     };
