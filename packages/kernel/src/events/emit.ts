@@ -5,6 +5,9 @@ import type { Emit, NewEvent } from './types.ts';
 /** Marks the advisory locks of transactions that have events under way; the low 48 bits hold an outbox id. */
 export const EMITTING_LOCK_CLASS = 0x5745;
 
+/** JSON never has it as it is, so that texts can be joined by it, where each in an array would be escaped once more. */
+const SEPARATOR = '\x1e';
+
 /** The wake-up channel of a component's event streams. */
 export function eventChannel(component: string): string {
   return `events:${component}`;
@@ -39,7 +42,7 @@ export function emission(component: ComponentName, events: readonly NewEvent[]):
     from emitting, unnest(
       ${events.map(({ type }) => type)}::text[],
       ${events.map(({ subject }) => subject)}::text[],
-      ${events.map(({ data }) => JSON.stringify(data ?? null))}::jsonb[]
+      string_to_array(${events.map(({ data }) => JSON.stringify(data ?? null)).join(SEPARATOR)}, ${SEPARATOR})::jsonb[]
     ) with ordinality as event (type, subject, data, position)
     order by position`;
 }

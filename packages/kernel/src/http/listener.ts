@@ -82,11 +82,12 @@ export function createListener(options: CreateListenerOptions): FastifyInstance 
     app.decorateRequest('identifyClient', function identifyClient(this: FastifyRequest) {
       return clientCertificates.identify(this.raw.socket);
     });
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     request.rawTarget = request.originalUrl;
     reply.header('x-request-id', request.id);
+    done();
   });
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     request.log.info(
       {
         method: request.method,
@@ -97,6 +98,7 @@ export function createListener(options: CreateListenerOptions): FastifyInstance 
       },
       'request',
     );
+    done();
   });
 
   if (options.rawBodies) {
@@ -153,7 +155,10 @@ function traceRequests(app: FastifyInstance): void {
     if (span) span.run(done);
     else done();
   });
-  app.addHook('onResponse', async (request, reply) => spans.get(request)?.end({ status: reply.statusCode }));
+  app.addHook('onResponse', (request, reply, done) => {
+    spans.get(request)?.end({ status: reply.statusCode });
+    done();
+  });
   app.addHook('onRequestAbort', async (request) =>
     spans.get(request)?.end({ error: 'the caller went away' }),
   );

@@ -16,6 +16,8 @@ export type Handler = (exchange: Exchange) => Promise<void>;
 
 /** The value of a header that may stand once; repeated ones are joined as lists. */
 export function header(request: IncomingMessage, name: string): string | undefined {
+  // Node puts the distinct ones together when they are first asked for, which mostly need not be.
+  if (request.headers[name] === undefined) return undefined;
   const values = request.headersDistinct[name];
   return values === undefined ? undefined : values.join(', ');
 }

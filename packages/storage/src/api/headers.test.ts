@@ -104,6 +104,7 @@ describe('paths', () => {
 describe('Want-Digest', () => {
   const ask = (headers: Record<string, string>) => {
     const request = new IncomingMessage(new Socket());
+    Object.assign(request.headers, headers);
     Object.assign(
       request.headersDistinct,
       Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, [value]])),

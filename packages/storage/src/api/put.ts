@@ -13,6 +13,7 @@ import { entityTag } from './entity-tag.ts';
 import { acceptBody, answer, type Exchange, type Handler, header } from './exchange.ts';
 import { requireUnlocked } from './locking.ts';
 import { putRange } from './put-range.ts';
+import { shortContent } from './short-content.ts';
 import { watchForSilence } from './silence.ts';
 
 /** PUT of a whole file (brief teapot 2.2, 3.6). Everything is decided before the body is asked for. */
@@ -24,10 +25,8 @@ export const put: Handler = async (exchange) => {
   // Checked before looking, so that a caller without any right learns nothing about what is there.
   authorise(caller, 'create', place);
   const standing = (await mustLook(exchange, place)) ? await lookAt(exchange, place) : 'unlooked';
-  const expectedBytes = contentLength(
-    header(request, 'content-length'),
-    header(request, 'transfer-encoding'),
-  );
+  const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
+  const expectedBytes = contentLength(length, encoding);
   authoriseBytes(caller, expectedBytes ?? 0);
   const contentRange = header(request, 'content-range');
   if (contentRange !== undefined) {
@@ -41,7 +40,7 @@ export const put: Handler = async (exchange) => {
   const hint = sizeHint(header(request, 'x-expected-entity-length'));
   const stopWatching = watchForSilence(request);
   const wanted = wantedDigest(request);
-  const stored = await upload(door, place, contentOf(request), {
+  const stored = await upload(door, place, contentOf(request, expectedBytes), {
     expected,
     ...(expectedBytes === undefined ? {} : { expectedBytes }),
     ...(hint === undefined ? {} : { hintedBytes: hint }),
@@ -116,8 +115,10 @@ function agreed(ofFile: Digests, ofContent: Digests): Digests {
 }
 
 /** Left open when the upload fails, so that the sender gets to read why (brief teapot 8, 6). */
-function contentOf(request: IncomingMessage): AsyncIterable<Uint8Array> {
-  return request.iterator({ destroyOnReturn: false });
+function contentOf(request: IncomingMessage, expectedBytes?: number): AsyncIterable<Uint8Array> {
+  return expectedBytes !== undefined && expectedBytes <= MAXIMUM_GATHERED_BYTES
+    ? shortContent(request)
+    : request.iterator({ destroyOnReturn: false });
 }
 
 /** Bytes that will come; `undefined` for chunked bodies. */

@@ -26,12 +26,12 @@ export async function receiveContent(
     onProgress?: (bytes: number) => void;
   },
 ): Promise<ReceivedContent> {
+  if (options.expectedBytes !== undefined && options.expectedBytes <= SHORT_BYTES)
+    return receiveShortContent(source, staged, { ...options, expectedBytes: options.expectedBytes });
   const digests = digestStream(options.algorithms);
-  const { position = 0, expectedBytes = Number.POSITIVE_INFINITY } = options;
-  // Many short uploads at once would touch the memory of as many long ones.
-  const [one, other] = expectedBytes <= SHORT_BYTES ? shortBuffers(expectedBytes) : contentBuffers();
-  let filling = one;
-  let writing = other;
+  const { position = 0 } = options;
+  let filling = takeContentBuffer();
+  let writing = takeContentBuffer();
   let filled = 0;
   let handedOver = 0;
   let write: Promise<void> = Promise.resolve();
@@ -69,23 +69,46 @@ export async function receiveContent(
     returnContentBuffer(filling);
     returnContentBuffer(writing);
   }
-  if (options.expectedBytes !== undefined && handedOver !== options.expectedBytes) {
-    throw new WeftError(
-      'invalid',
-      'length-mismatch',
-      `${handedOver} bytes came where ${options.expectedBytes} were announced.`,
-    );
-  }
+  requireLength(handedOver, options.expectedBytes);
   return { sizeBytes: handedOver, digests: digests.finish() };
 }
 
 const SHORT_BYTES = 64 * 1024;
 
-function contentBuffers(): [Uint8Array, Uint8Array] {
-  return [takeContentBuffer(), takeContentBuffer()];
+/** As it came, mostly in one piece: many short uploads at once would touch the memory of as many long ones. */
+async function receiveShortContent(
+  source: AsyncIterable<Uint8Array>,
+  staged: StagedFile,
+  options: {
+    algorithms: Iterable<Algorithm>;
+    position?: number;
+    expectedBytes: number;
+    onProgress?: (bytes: number) => void;
+  },
+): Promise<ReceivedContent> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of source) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    options.onProgress?.(bytes);
+    if (bytes > options.expectedBytes) break;
+  }
+  requireLength(bytes, options.expectedBytes);
+  const [first] = chunks;
+  const content = chunks.length === 1 && first ? first : Buffer.concat(chunks);
+  const digests = digestStream(options.algorithms);
+  digests.update(content);
+  if (bytes > 0) await staged.write(content, options.position ?? 0);
+  for (const chunk of chunks) letGo(chunk);
+  return { sizeBytes: bytes, digests: digests.finish() };
 }
 
-/** One more than announced, so that it shows when more comes. */
-function shortBuffers(bytes: number): [Uint8Array, Uint8Array] {
-  return [new Uint8Array(bytes + 1), new Uint8Array(bytes + 1)];
+function requireLength(bytes: number, expectedBytes: number | undefined): void {
+  if (expectedBytes === undefined || bytes === expectedBytes) return;
+  throw new WeftError(
+    'invalid',
+    'length-mismatch',
+    `${bytes} bytes came where ${expectedBytes} were announced.`,
+  );
 }

@@ -8,6 +8,9 @@ export function lastRecords(records: readonly ChecksumRecord[]): ChecksumRecord[
   return [...new Map(records.map((record) => [`${record.area}:${record.facts.inode}`, record])).values()];
 }
 
+/** JSON never has it as it is. */
+const SEPARATOR = '\x1e';
+
 /**
  * Keeps digests, beside those already known of the same content; the same text for any number of files, which must be
  * different ones.
@@ -18,10 +21,10 @@ export function insertChecksums(instance: string, records: readonly ChecksumReco
     select ${instance}, area, inode, size_bytes, modified_ns, digests
     from unnest(
       ${records.map(({ area }) => area)}::text[],
-      ${records.map(({ facts }) => signed(facts.inode))}::bigint[],
-      ${records.map(({ facts }) => String(facts.size))}::bigint[],
-      ${records.map(({ facts }) => signed(facts.modifiedNs))}::bigint[],
-      ${records.map(({ digests }) => JSON.stringify(digests))}::jsonb[]
+      ${`{${records.map(({ facts }) => signed(facts.inode)).join()}}`}::bigint[],
+      ${`{${records.map(({ facts }) => facts.size).join()}}`}::bigint[],
+      ${`{${records.map(({ facts }) => signed(facts.modifiedNs)).join()}}`}::bigint[],
+      string_to_array(${records.map(({ digests }) => JSON.stringify(digests)).join(SEPARATOR)}, ${SEPARATOR})::jsonb[]
     ) as file (area, inode, size_bytes, modified_ns, digests)
     order by area, inode
     on conflict (instance, area, inode) do update set

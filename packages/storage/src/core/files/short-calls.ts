@@ -71,12 +71,16 @@ interface Directory {
   /** `${prefix}/name` is an entry of exactly this directory. */
   readonly prefix: string;
   changed: boolean;
+  /** Of the directory itself, once somebody has asked. */
+  group?: { readonly gid: number; readonly inherited: boolean };
 }
 
 /** Descriptors kept open for directories that are likely to be used again. */
 const MAXIMUM_KEPT = 64;
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 const processUmask = process.umask();
+/** The owner stays who it is (chown(2)). */
+const OWNER = 0xffffffff;
 
 export interface ShortCalls {
   /** Answers in the order of the calls. */
@@ -181,10 +185,15 @@ export function createShortCalls(area: CalledArea): ShortCalls {
   }
 
   /** What the kernel does for a file that is made in a set-group-id folder, whose members share what is in it. */
-  function takeGroup(descriptor: number, { prefix }: Directory): void {
-    const folder = lstatSync(`${prefix}/.`);
-    if ((folder.mode & 0o2000) === 0 || fstatSync(descriptor).gid === folder.gid) return;
-    fchownSync(descriptor, process.geteuid?.() ?? folder.uid, folder.gid);
+  function takeGroup(descriptor: number, directory: Directory): void {
+    directory.group ??= groupOf(directory);
+    const { gid, inherited } = directory.group;
+    if (inherited && fstatSync(descriptor).gid !== gid) fchownSync(descriptor, OWNER, gid);
+  }
+
+  function groupOf({ prefix }: Directory): { gid: number; inherited: boolean } {
+    const { mode, gid } = lstatSync(`${prefix}/.`);
+    return { gid, inherited: (mode & 0o2000) !== 0 };
   }
 
   function remove({ path, note }: ShortCall & { call: 'remove' }): FileFacts {
