@@ -31,7 +31,7 @@ def job(name, **params):
 
 
 job_id = fts3.submit(context, job("bindings"))
-deadline = time.time() + 30
+deadline = time.time() + 180
 while fts3.get_job_status(context, job_id)["job_state"] not in ("FINISHED", "FAILED", "FINISHEDDIRTY", "CANCELED"):
     if time.time() > deadline:
         raise SystemExit("the job did not end")

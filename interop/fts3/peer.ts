@@ -154,7 +154,7 @@ async function connect(suite: Suite): Promise<Fts> {
       return id;
     },
     async ended(jobId) {
-      for (const deadline = Date.now() + 30_000; ; ) {
+      for (const deadline = Date.now() + 180_000; ; ) {
         const answer = await status(jobId);
         if (/^(FINISHED|FINISHEDDIRTY|FAILED|CANCELED)$/.test(answer.job_state)) return answer;
         if (Date.now() > deadline) throw new Error(`job ${jobId} is still ${answer.job_state}`);

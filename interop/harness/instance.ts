@@ -32,7 +32,7 @@ export interface Instance {
 export async function startInstance(tools: Tools, portBase: number): Promise<Instance> {
   const data = mkdtempSync(path.join(tmpdir(), 'weft-interop-'));
   const weft = async (...args: string[]) =>
-    (await tools.succeed(path.join(ROOT, 'weft'), [...args, '--data', data], { timeoutSeconds: 180 })).stdout;
+    (await tools.succeed(path.join(ROOT, 'weft'), [...args, '--data', data], { timeoutSeconds: 300 })).stdout;
   await weft('up', '--detach', '--port-base', String(portBase));
   const endpoints: Endpoints = JSON.parse(await weft('endpoints', '--json'));
   return {
@@ -53,7 +53,7 @@ export async function startInstance(tools: Tools, portBase: number): Promise<Ins
           '--data',
           data,
         ],
-        { timeoutSeconds: 240 },
+        { timeoutSeconds: 400 },
       );
     },
     async stop() {

@@ -56,7 +56,7 @@ export async function serveWeft(
     );
     return (await Promise.all(asked)).every(({ code }) => code === 0);
   };
-  for (const until = Date.now() + 60_000; !(await allReady()); ) {
+  for (const until = Date.now() + 180_000; !(await allReady()); ) {
     if (child.exitCode !== null || Date.now() > until) {
       await stop();
       throw new Error(`weft serve ${components.join(' ')} did not start:\n${said}`);

@@ -8,7 +8,7 @@ import type { Suite } from './peer.ts';
 import { freePort } from './ports.ts';
 
 const WEFT = path.resolve(import.meta.dirname, '..', '..', 'weft');
-const READY_MILLISECONDS = 60_000;
+const READY_MILLISECONDS = 180_000;
 
 /** A storage of its own: `weft serve storage` beside the instance and over its database. */
 export interface ServedStorage {

@@ -9,6 +9,9 @@ export interface Chromium {
   stop(): Promise<void>;
 }
 
+/** Ends what hangs; a slow machine is no reason to fail. */
+const TIMEOUT_MILLISECONDS = 120_000;
+
 const DESKTOP = { width: 1280, height: 800 };
 const PHONE = { width: 390, height: 844 };
 
@@ -26,13 +29,16 @@ export async function startChromium(certificate: string): Promise<Chromium> {
     ],
   });
   return {
-    someone: ({ phone = false, dark = false, scripts = false } = {}) =>
-      browser.newContext({
+    someone: async ({ phone = false, dark = false, scripts = false } = {}) => {
+      const context = await browser.newContext({
         javaScriptEnabled: scripts,
         viewport: phone ? PHONE : DESKTOP,
         isMobile: phone,
         colorScheme: dark ? 'dark' : 'light',
-      }),
+      });
+      context.setDefaultTimeout(TIMEOUT_MILLISECONDS);
+      return context;
+    },
     stop: () => browser.close(),
   };
 }

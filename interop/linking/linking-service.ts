@@ -149,7 +149,7 @@ async function startUntil(
     child.kill('SIGTERM');
     await ended;
   };
-  for (const until = Date.now() + 60_000; !(await ready(said)); ) {
+  for (const until = Date.now() + 180_000; !(await ready(said)); ) {
     if (child.exitCode !== null || Date.now() > until) {
       await stop();
       throw new Error(`${command} ${args[0]} did not start:\n${said}`);

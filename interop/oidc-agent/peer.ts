@@ -166,7 +166,7 @@ async function startAgent(suite: Suite): Promise<Agent> {
       child.on('error', reject);
       child.on('close', () => reject(new Error(`${command} did not say ${wanted}: ${said}`)));
     });
-    const timer = setTimeout(() => child.kill(), 45_000);
+    const timer = setTimeout(() => child.kill(), 180_000);
     await act(await shown);
     const [code] = await ended;
     clearTimeout(timer);

@@ -22,7 +22,7 @@ const peer: Peer = {
     const weft = path.join(folder, 'node_modules', '.bin', 'weft');
     const data = path.join(folder, 'data');
     const run = (...options: string[]) =>
-      tools.run(weft, [...options, '--data', data], { cwd: folder, timeoutSeconds: 180 });
+      tools.run(weft, [...options, '--data', data], { cwd: folder, timeoutSeconds: 400 });
     // As root the database's account must get through.
     mkdirSync(folder, { recursive: true });
     await tools.succeed('chmod', ['0711', folder]);
@@ -30,7 +30,7 @@ const peer: Peer = {
     await check('npm pack makes one tarball, and npm installs it elsewhere', async () => {
       const { stdout } = await tools.succeed(process.execPath, [path.join(ROOT, 'scripts', 'pack.ts')], {
         cwd: ROOT,
-        timeoutSeconds: 120,
+        timeoutSeconds: 300,
       });
       const tarball = stdout.trim().split('\n').at(-1) ?? '';
       expectEqual(statSync(tarball).size < 5e6, true, 'a tarball below 5 MB');

@@ -56,7 +56,7 @@ async function kernelTests(suite: Suite, server: DebianServer, filters: readonly
     await suite.tools.succeed(
       process.execPath,
       [path.join(ROOT, 'node_modules', 'vitest', 'vitest.mjs'), 'run', ...filters],
-      { cwd: ROOT, env: { WEFT_TEST_DATABASE_URL: server.url, NO_COLOR: '1' }, timeoutSeconds: 300 },
+      { cwd: ROOT, env: { WEFT_TEST_DATABASE_URL: server.url, NO_COLOR: '1' }, timeoutSeconds: 600 },
     );
   });
 }
@@ -79,7 +79,7 @@ async function restoreInto(suite: Suite, server: DebianServer): Promise<void> {
   writeFileSync(configuration, JSON.stringify(settings), { mode: 0o600 });
   const weft = path.join(ROOT, 'weft');
   const { stdout } = await tools.succeed(weft, ['restore', file, '--config', configuration, '--json'], {
-    timeoutSeconds: 120,
+    timeoutSeconds: 300,
   });
   const restored = JSON.parse(stdout);
   expectEqual(restored.tables, written.tables, 'tables');

@@ -128,7 +128,7 @@ async function commandOf({ instance, tools, folder }: Suite): Promise<Rucio> {
 async function whenSettled(rucio: Rucio, id: string): Promise<string> {
   for (let tries = 0; ; tries++) {
     const { stdout } = await rucio('rule', 'show', id);
-    if (!/State:\s+REPLICATING/.test(stdout) || tries === 15) return stdout;
+    if (!/State:\s+REPLICATING/.test(stdout) || tries === 90) return stdout;
     await sleep(1000);
   }
 }

@@ -8,7 +8,7 @@ import { serveStorage } from '../harness/served-storage.ts';
 import { storageOf } from '../harness/storage-access.ts';
 
 const CONTENT = randomBytes(1_500_000);
-const STATUS_MILLISECONDS = 20_000;
+const STATUS_MILLISECONDS = 180_000;
 
 /** gfal2 against the tape interface: archive poll, bring online, locality and release of files on a simulated tape. */
 const peer: Peer = {

@@ -327,7 +327,7 @@ async function sessions({ suite, certificates, service }: Site): Promise<void> {
               ...['-cert', certificates.file('proxy.pem'), '-key', certificates.file('proxy.key')],
               ...['-cert_chain', certificates.file('alice.pem'), ...more],
             ],
-            { input: `GET / HTTP/1.0\r\nHost: ${host}\r\n\r\n`, timeoutSeconds: 20 },
+            { input: `GET / HTTP/1.0\r\nHost: ${host}\r\n\r\n`, timeoutSeconds: 60 },
           );
           return stdout;
         };

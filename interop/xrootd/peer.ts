@@ -88,7 +88,7 @@ const peer: Peer = {
         const seen = await both.copy('we push to XRootD', source, { leaveAfterBytes: MIB });
         expectEqual(/success/.test(seen.text), false, 'told as a success');
         const gone = () => !existsSync(path.join(both.xrootd.root, seen.name));
-        for (let tries = 0; tries < 50 && !gone(); tries++) await sleep(100);
+        for (let tries = 0; tries < 600 && !gone(); tries++) await sleep(100);
         expectEqual(gone(), true, 'the stump is gone');
       });
       await suite.check('a pull of 4 GiB is at least 0.8 times as fast as curl', () =>

@@ -7,7 +7,7 @@ import type { Suite } from '../harness/peer.ts';
 import { freePort } from '../harness/ports.ts';
 
 const SYSTEM_AUTHORITIES = '/etc/ssl/certs/ca-certificates.crt';
-const READY_MILLISECONDS = 30_000;
+const READY_MILLISECONDS = 180_000;
 
 /** A data server of XRootD with HTTP, third-party copy and SciTokens. */
 export interface XRootD {

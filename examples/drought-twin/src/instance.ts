@@ -48,6 +48,7 @@ export async function openInstance(weft: string, data: string): Promise<Instance
   const endpoints = endpointsSchema.parse(JSON.parse(await ask('endpoints', '--json')));
   setDefaultCACertificates([...getCACertificates('default'), readFileSync(endpoints.ca, 'utf8')]);
   const sites = Object.entries(endpoints.sites).map(([name, site]) => ({ name, ...site }));
+  const givers = new Map<string, () => Promise<string>>();
 
   return {
     endpoints,
@@ -58,10 +59,13 @@ export async function openInstance(weft: string, data: string): Promise<Instance
       return site;
     },
     tokens(user, audience, scope) {
+      const key = JSON.stringify([user, audience, scope]);
+      const known = givers.get(key);
+      if (known !== undefined) return known;
       const more = scope === undefined ? [] : ['--scope', scope];
       let current: Promise<string> | undefined;
       let usableUntil = 0;
-      return async () => {
+      const give = async () => {
         // Many requests may ask at once; one of them fetches.
         if (current === undefined || Date.now() > usableUntil) {
           usableUntil = Number.POSITIVE_INFINITY;
@@ -77,6 +81,8 @@ export async function openInstance(weft: string, data: string): Promise<Instance
         }
         return current;
       };
+      givers.set(key, give);
+      return give;
     },
     async requireComponent(component, url) {
       const failure = (why: string) =>

@@ -8,8 +8,9 @@ import { locateDataFolder } from '../src/data-folder.ts';
 import { processStartTime, readInstanceState } from '../src/instance-state.ts';
 import { ENTRY, freeBase, weft } from './run-weft.ts';
 
-/** Enough for a services process and three storages. */
-const COMPONENTS = ['accounting', 'storage'];
+/** Enough for a services process and three storages; and for the former alone, where it is not about many processes. */
+const SEVERAL = ['accounting', 'storage'];
+const ONE = ['accounting'];
 
 let folder: string;
 beforeAll(() => {
@@ -59,8 +60,12 @@ function strays(data: string): string[] {
 }
 
 /** `weft up` in the foreground, in a process group of its own as a shell gives it. */
-async function upInForeground(data: string, ...more: string[]): Promise<ChildProcess> {
-  const child = spawn(process.execPath, [ENTRY, 'up', ...COMPONENTS, '--data', data, ...more], {
+async function upInForeground(
+  components: readonly string[],
+  data: string,
+  ...more: string[]
+): Promise<ChildProcess> {
+  const child = spawn(process.execPath, [ENTRY, 'up', ...components, '--data', data, ...more], {
     stdio: ['ignore', 'pipe', 'inherit'],
     detached: true,
   });
@@ -78,9 +83,12 @@ async function upInForeground(data: string, ...more: string[]): Promise<ChildPro
 describe('an instance', { timeout: 300_000 }, () => {
   it('runs beside another one, and its end by kill -9 takes its own processes along', async () => {
     const [one, two] = [path.join(folder, 'one'), path.join(folder, 'two')];
-    for (const data of [one, two]) {
+    for (const [data, components] of [
+      [one, SEVERAL],
+      [two, ONE],
+    ] as const) {
       const base = String(await freeBase());
-      const up = await weft('up', ...COMPONENTS, '--detach', '--data', data, '--port-base', base);
+      const up = await weft('up', ...components, '--detach', '--data', data, '--port-base', base);
       expect(up.code, up.output).toBe(0);
     }
     expect(await status(one)).toMatchObject({ running: true, ready: true });
@@ -97,7 +105,7 @@ describe('an instance', { timeout: 300_000 }, () => {
     // What a crash leaves is no obstacle.
     const again = await weft(
       'up',
-      ...COMPONENTS,
+      ...SEVERAL,
       '--detach',
       '--data',
       one,
@@ -118,8 +126,11 @@ describe('an instance', { timeout: 300_000 }, () => {
   it('ends cleanly on ^C, which the whole process group gets, and can be started again at once', async () => {
     const data = path.join(folder, 'three');
     const base = String(await freeBase());
-    for (const round of ['first', 'second']) {
-      const child = await upInForeground(data, '--port-base', base);
+    for (const [round, components] of [
+      ['first', SEVERAL],
+      ['second', ONE],
+    ] as const) {
+      const child = await upInForeground(components, data, '--port-base', base);
       const processes = processesOf(data);
       const ended = new Promise<number | null>((resolve) => child.on('exit', resolve));
       process.kill(-(child.pid ?? 0), 'SIGINT');
@@ -133,7 +144,7 @@ describe('an instance', { timeout: 300_000 }, () => {
   it('refuses a second start in the same folder, and goes on', async () => {
     const data = path.join(folder, 'three');
     const base = String(await freeBase());
-    const up = await weft('up', ...COMPONENTS, '--detach', '--data', data, '--port-base', base);
+    const up = await weft('up', ...ONE, '--detach', '--data', data, '--port-base', base);
     expect(up.code, up.output).toBe(0);
     const second = await weft('up', '--data', data, '--port-base', base);
     expect(second.code).toBe(75);

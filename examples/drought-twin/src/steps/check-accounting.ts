@@ -8,7 +8,7 @@ import { type Step, StepFailure } from '../tour.ts';
 import type { Launch } from './deploy-twin.ts';
 import type { Pod } from './run-job.ts';
 
-const RECORD_SECONDS = 30;
+const RECORD_SECONDS = 90;
 
 /** What ran is accounted for: as many jobs and as many seconds as the sites say. */
 export async function checkAccounting(scene: Scene, launch: Launch, step: Step): Promise<void> {

@@ -10,7 +10,7 @@ import { type Step, StepFailure } from '../tour.ts';
 import { EXPECTED_WARNINGS, readWarnings } from '../warnings.ts';
 import type { Pod } from './run-job.ts';
 
-const COPY_SECONDS = 60;
+const COPY_SECONDS = 120;
 
 /** The warnings are a dataset, at the site that made them and at the observatory, with the published numbers. */
 export async function checkWarnings(scene: Scene, pods: readonly Pod[], step: Step): Promise<string> {

@@ -25,7 +25,7 @@ export interface Launch {
 const JOURNAL = `/scratch/${JOURNAL_NAME}`;
 /** How often a deployment is tried over several runs of the tour. */
 const MOST_LAUNCHES = 10;
-const PLACEMENT_SECONDS = 60;
+const PLACEMENT_SECONDS = 120;
 
 /** alice asks for the twin; the orchestrator chooses the site by rule and says why. */
 export async function deployTwin(scene: Scene, step: Step): Promise<Launch> {
