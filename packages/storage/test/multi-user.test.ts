@@ -1,19 +1,43 @@
-import { chownSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  lchownSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { whyNoAccounts } from './local-accounts.ts';
 import { type MultiUserSite, startMultiUserSite } from './multi-user-site.ts';
 
 const reason = whyNoAccounts();
+/** What this process holds open as if it had been started with it. */
+const INHERITED = '/etc/hostname';
+
+/** Node opens nothing in such a way; `fcntl` does (F_DUPFD, with numbers beyond those that Node looks at). */
+async function inheritDescriptor(file: string): Promise<void> {
+  const { default: koffi } = await import('koffi');
+  koffi.load('libc.so.6').func('int fcntl(int, int, int)')(openSync(file, 'r'), 0, 200);
+}
+
 const USERS = ['user1', 'user2', 'user3', 'user4', 'user5'];
 
 describe.skipIf(reason !== undefined)(`several local users${reason ? ` (skipped: ${reason})` : ''}`, () => {
   let users: MultiUserSite;
 
   beforeAll(async () => {
+    await inheritDescriptor(INHERITED);
     users = await startMultiUserSite({
       users: USERS.length,
-      lines: (issuer, [first]) => [`root superuser ${issuer}`, `${first?.name} nobody-says-who`],
+      lines: (issuer, [first]) => [
+        `root superuser ${issuer}`,
+        `nobody of-no-one ${issuer}`,
+        `${first?.name} nobody-says-who`,
+      ],
     });
   });
   afterAll(() => users?.stop());
@@ -49,6 +73,35 @@ describe.skipIf(reason !== undefined)(`several local users${reason ? ` (skipped:
     }
   });
 
+  it('gives workers nothing that the service was given by whoever started it', async () => {
+    const folder = `/proc/${users.workerOf('user1')?.pid}/fd`;
+    const open = readdirSync(folder).flatMap((name) => {
+      try {
+        return [readlinkSync(join(folder, name))];
+      } catch {
+        // Closed meanwhile.
+        return [];
+      }
+    });
+    expect(open.length).toBeGreaterThan(3);
+    expect(open).not.toContain(INHERITED);
+  });
+
+  it('lets nobody keep others from uploading by taking the names of their folders', async () => {
+    const staging = join(users.folder, 'shared/.weft-staging');
+    const [taker, victim, other] = ['user1', 'user4', 'user5'].map((user) => users.account(user));
+    const owned = [taker?.uid ?? 0, taker?.gid ?? 0] as const;
+    mkdirSync(join(staging, String(victim?.uid)));
+    chownSync(join(staging, String(victim?.uid)), ...owned);
+    symlinkSync('/nowhere', join(staging, String(other?.uid)));
+    lchownSync(join(staging, String(other?.uid)), ...owned);
+    for (const user of ['user4', 'user5']) {
+      expect((await users.as(user, 'PUT', `/shared/of-${user}`, { body: 'x' })).status).toBe(201);
+      expect(statSync(join(users.folder, 'shared', `of-${user}`)).uid).toBe(users.account(user).uid);
+    }
+    expect(readdirSync(join(staging, String(victim?.uid)))).toEqual([]);
+  });
+
   it('keeps the group of a folder that a group shares', async () => {
     expect((await users.as('user1', 'PUT', '/shared/both', { body: 'one' })).status).toBe(201);
     const { uid, gid, mode } = statSync(join(users.folder, 'shared', 'both'));
@@ -62,6 +115,7 @@ describe.skipIf(reason !== undefined)(`several local users${reason ? ` (skipped:
     expect(stranger.status).toBe(403);
     expect(stranger.text).toMatch(/no local account/);
     expect((await users.as('superuser', 'GET', '/home/')).status).toBe(403);
+    expect((await users.as('of-no-one', 'GET', '/home/')).status).toBe(403);
     expect((await users.as('nobody-says-who', 'GET', '/home/')).status).toBe(403);
   });
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { chmod, lstat, mkdir, readdir, rm } from 'node:fs/promises';
+import { chmod, lstat, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { hasErrno } from './file-errors.ts';
 
@@ -41,18 +41,40 @@ function startTime(pid: number): string | undefined {
 export async function prepareStaging(root: string, owner?: number): Promise<string> {
   const folder = `${root}/${STAGING_FOLDER}`;
   await makeFolder(folder, 0o700);
-  if (owner === undefined) return folder;
-  const own = `${folder}/${owner}`;
-  await makeFolder(own, 0o700);
-  // In a folder that others write to, somebody may have been there first.
-  if ((await lstat(own)).uid !== owner) throw new Error(`${own} belongs to somebody else.`);
-  return own;
+  if (owner !== undefined) return await ownFolder(folder, owner);
+  await requireOurs(folder);
+  return folder;
+}
+
+/**
+ * The folder of one account in a folder that all may write to: its number, or where somebody else has taken that name (which
+ * must keep nobody from uploading), its number with something to it.
+ */
+async function ownFolder(folder: string, owner: number): Promise<string> {
+  const usual = `${folder}/${owner}`;
+  await mkdir(usual, { mode: 0o700 }).catch((error: unknown) => {
+    if (!hasErrno(error, 'EEXIST')) throw error;
+  });
+  const others = (await readdir(folder)).filter((name) => name.startsWith(`${owner}~`));
+  for (const path of [usual, ...others.map((name) => `${folder}/${name}`)]) {
+    const stats = await lstat(path);
+    if (stats.isDirectory() && stats.uid === owner) return path;
+  }
+  return await mkdtemp(`${usual}~`);
+}
+
+/** Whoever owns the folder can put what they like in the place of an upload that is not complete yet. */
+async function requireOurs(folder: string): Promise<void> {
+  const { uid } = await lstat(folder);
+  if (process.geteuid && uid !== process.geteuid())
+    throw new Error(`${folder} belongs to somebody else (uid ${uid}). Remove it: it is made anew.`);
 }
 
 /** Below a root that several accounts share, each makes its own staging folder in one that all may write to. */
 export async function prepareSharedStaging(root: string): Promise<void> {
   const folder = `${root}/${STAGING_FOLDER}`;
   await makeFolder(folder, 0o700);
+  await requireOurs(folder);
   await chmod(folder, 0o1777);
 }
 

@@ -27,6 +27,9 @@ const CACHE_MILLISECONDS = 5 * 60 * 1000;
 /** Programs that ask the name service at once. */
 const MAXIMUM_LOOK_UPS = 8;
 const TURN_MILLISECONDS = 30_000;
+/** Of root, and of what belongs to nobody that the kernel knows: files of `nobody` are those of everybody whose number was lost. */
+const NOBODYS: ReadonlySet<number> = new Set([0, 65_534, 65_535, 0xffff_fffe, 0xffff_ffff]);
+
 /** What `useradd` accepts; keeps options and separators out of `getent` and templates. */
 const ACCOUNT_NAME = /^[a-z_][a-z0-9_.-]{0,31}$/i;
 
@@ -60,7 +63,7 @@ async function lookUp(name: string, rules: AccountRules): Promise<Account> {
   const gid = Number(gidText);
   if (found === undefined || found !== name || !Number.isInteger(uid) || !Number.isInteger(gid))
     throw refused(name, 'does not exist here');
-  if (uid === 0 || uid < rules.minimumUid) throw refused(name, 'is an account of the system');
+  if (uid < rules.minimumUid || NOBODYS.has(uid)) throw refused(name, 'is an account of the system');
   if (rules.denied.includes(name)) throw refused(name, 'is not served');
   const ids = (await run('id', ['-G', name])).stdout.trim().split(' ').map(Number);
   if (rules.allowedGroups.length > 0) {

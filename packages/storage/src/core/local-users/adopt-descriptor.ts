@@ -71,6 +71,20 @@ function isFileOf(descriptor: number, { inode }: FileFacts): boolean {
   }
 }
 
+/** Linux's close_range, and its flag that closes when another program begins. */
+const SYS_CLOSE_RANGE = 436;
+const CLOSE_RANGE_CLOEXEC = 4;
+const LAST_DESCRIPTOR = 0x7fff_ffff;
+
+/**
+ * Lets no program that this process starts have what this process was given itself by whoever started it, beyond its standard
+ * streams: Node sees to that only for descriptors that follow each other.
+ */
+export async function keepDescriptors(): Promise<void> {
+  const syscall = await loadSyscall();
+  syscall?.(SYS_CLOSE_RANGE, 3, LAST_DESCRIPTOR, CLOSE_RANGE_CLOEXEC);
+}
+
 type Syscall = (number: number, first: number, second: number, third: number) => number;
 
 async function loadSyscall(): Promise<Syscall | undefined> {

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describeError, WeftError } from '@weft/kernel/errors';
 import type { Account } from './accounts.ts';
-import { type AdoptFrom, loadAdopt } from './adopt-descriptor.ts';
+import { type AdoptFrom, keepDescriptors, loadAdopt } from './adopt-descriptor.ts';
 import type { WorkerSettings } from './file-calls.ts';
 import { requireUnprivileged } from './privileges.ts';
 import type { FileCaller } from './remote-files.ts';
@@ -89,7 +89,7 @@ export async function startWorker(
 
 /** Loads what every start needs, so that the first user need not wait for it. */
 export function prepareWorkers(): Promise<{ adoptFrom: AdoptFrom; program: string }> {
-  prepared ??= Promise.all([loadAdopt(), loadProgram()]).then(
+  prepared ??= Promise.all([loadAdopt(), loadProgram(), keepDescriptors()]).then(
     ([adoptFrom, program]) => ({ adoptFrom, program }),
     (error: unknown) => {
       prepared = undefined;
