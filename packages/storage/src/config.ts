@@ -178,6 +178,12 @@ const multiUserSchema = z.strictObject({
     .describe('How users become local accounts; the first method that knows a user decides'),
   minimum_uid: z.int().min(1).default(1000).describe('Accounts below are never served'),
   denied_accounts: z.array(z.string()).default([]).describe('Accounts that are never served'),
+  denied_shells: z
+    .array(z.string().startsWith('/'))
+    .default([])
+    .describe(
+      'Login shells whose accounts are never served: /usr/sbin/nologin where a locked account has that',
+    ),
   allowed_groups: z
     .array(z.string())
     .default([])

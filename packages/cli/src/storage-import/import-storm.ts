@@ -7,27 +7,64 @@ export interface StormOptions {
   readonly url?: string;
 }
 
-const USED = ['name', 'rootPath', 'accessPoints', 'vos', 'orgs', 'filesystemType'];
+const USED = [
+  'name',
+  'rootPath',
+  'accessPoints',
+  'vos',
+  'orgs',
+  'filesystemType',
+  'anonymousReadEnabled',
+  'authenticatedReadEnabled',
+  'orgsGrantReadPermission',
+  'orgsGrantWritePermission',
+];
 /** What a property asks for when it is true, and what there is instead. */
 const WHEN_TRUE: Readonly<Record<string, string>> = {
-  anonymousReadEnabled:
-    'nobody is served without a token; give readers a token, or a macaroon that they can share',
-  authenticatedReadEnabled: 'a trusted token reads where its scopes let it (storage.read:/…), not everywhere',
-  voMapEnabled: 'VO map files are not read: rights come from the scopes of tokens',
-  voMapGrantsWriteAccess: 'VO map files are not read: rights come from the scopes of tokens',
-  orgsGrantReadPermission:
-    'a token without storage scopes reads nothing: have the provider give storage.read:/…',
-  orgsGrantWritePermission:
-    'a token without storage scopes writes nothing: have the provider give storage.modify:/…',
-  fineGrainedAuthzEnabled: 'policies are not read: what a caller may do is in the scopes of the token',
+  voMapEnabled: 'VO map files are not read: name certificates in policies of the area (x509_subject)',
+  voMapGrantsWriteAccess:
+    'VO map files are not read: name certificates in policies of the area (x509_subject)',
+  fineGrainedAuthzEnabled: 'the policies of application.yml are not read: write them as policies of the area',
   tapeEnabled: 'name the tape system by hand: see tape in packages/storage/README.md',
 };
 const DEFAULTS: Readonly<Record<string, boolean>> = { orgsGrantReadPermission: true };
 
+interface Policy {
+  readonly effect: 'permit';
+  readonly actions: readonly string[];
+  readonly principals: readonly ('anyone' | 'any-authenticated' | Readonly<Record<string, string>>)[];
+}
+
+/** What StoRM let people do whose tokens or proxies say nothing about it themselves. */
+function policiesOf(area: {
+  isTrue: (key: string) => boolean;
+  organisations: readonly string[];
+  vos: readonly string[];
+}): Policy[] {
+  const { isTrue, organisations, vos } = area;
+  const permit = (actions: readonly string[], principals: Policy['principals']): Policy[] =>
+    principals.length === 0 ? [] : [{ effect: 'permit', actions, principals }];
+  const issuers = organisations.map((issuer) => ({ issuer }));
+  return [
+    ...permit(
+      ['all'],
+      [...(isTrue('orgsGrantWritePermission') ? issuers : []), ...vos.map((vo) => ({ vo }))],
+    ),
+    ...permit(
+      ['list', 'read'],
+      [
+        ...(isTrue('anonymousReadEnabled') ? (['anyone'] as const) : []),
+        ...(isTrue('authenticatedReadEnabled') ? (['any-authenticated'] as const) : []),
+        ...(isTrue('orgsGrantReadPermission') ? issuers : []),
+      ],
+    ),
+  ];
+}
+
 /** StoRM's `sa.d/*.properties` as one instance with an area for each (brief teapot 3.4). */
 export function importStorm(files: ReadonlyMap<string, string>, options: StormOptions = {}): Imported {
   const notes: string[] = [];
-  const areas: { name: string; path: string; root: string; read_only?: true }[] = [];
+  const areas: { name: string; path: string; root: string; read_only?: true; policies?: Policy[] }[] = [];
   const issuers = new Set<string>();
   for (const [file, text] of files) {
     const values = parseProperties(text);
@@ -50,6 +87,7 @@ export function importStorm(files: ReadonlyMap<string, string>, options: StormOp
         'fineGrainedAuthzEnabled',
         'voMapGrantsWriteAccess',
       ].some(isTrue);
+    const policies = policiesOf({ isTrue, organisations, vos });
     const points = splitList(values.get('accessPoints') ?? `/${name}`);
     for (const point of points) {
       const taken = areas.map((area) => area.name);
@@ -58,17 +96,16 @@ export function importStorm(files: ReadonlyMap<string, string>, options: StormOp
         path: areaPath(point),
         root,
         ...(writable ? {} : { read_only: true }),
+        ...(policies.length === 0 ? {} : { policies }),
       });
     }
     if (!writable) notes.push(`${file}: nobody could write there; the area is read_only.`);
     if (vos.length > 0)
       notes.push(
-        `${file}: vos ${vos.join(', ')}: VOMS proxies are not accepted; their members come with tokens of the VO's issuer.`,
+        `${file}: vos ${vos.join(', ')}: for their proxies set client_certificates (docs/client-certificates.md); tokens of the VO's issuer need nothing.`,
       );
     const fromOrganisations = organisations.length > 0;
     for (const [key, instead] of Object.entries(WHEN_TRUE)) {
-      // True by default, and without meaning where no organisation is named.
-      if (key === 'orgsGrantReadPermission' && !fromOrganisations) continue;
       if (isTrue(key)) notes.push(`${file}: ${key}: ${instead}.`);
     }
     if (fromOrganisations && !isTrue('wlcgScopeAuthzEnabled'))

@@ -49,6 +49,7 @@ export function importTeapot(text: string, options: TeapotOptions = {}): Importe
   const url = options.url ?? `https://${named ? host : 'storage.example.org'}:${port}`;
   const site = options.site ?? ini.get('ALISE', 'COMPUTING_CENTRE') ?? 'site';
   const areas = readAreas(ini, notes);
+  const differ = new Set(areas.map((area) => area.issuers.toSorted().join(' '))).size > 1;
   const issuers = [
     ...new Set([...splitList(teapot('trusted_OP')), ...areas.flatMap(({ issuers }) => issuers)]),
   ];
@@ -77,7 +78,10 @@ export function importTeapot(text: string, options: TeapotOptions = {}): Importe
           // A name in hostname was the address to bind, too.
           listen: { host: named ? '0.0.0.0' : host, port },
           url,
-          areas: areas.map(({ issuers: _, ...area }) => area),
+          // Where all areas trust the same, nothing need be said.
+          areas: areas.map(({ issuers: own, ...area }) =>
+            differ && own.length > 0 ? { ...area, issuers: own } : area,
+          ),
           multi_user: {
             mapping: readMapping(ini, issuers, options, notes),
             ...(idle === undefined ? {} : { idle_seconds: Number(idle) }),
@@ -105,7 +109,6 @@ function readAreas(ini: Ini, notes: string[]): TeapotArea[] {
     areas.push({ name: areaName(name, taken), path: areaPath(accessPoint), root, issuers });
   };
   const sections = ini.sections.filter((name) => /^STORAGE_AREA_/i.test(name));
-  const own = new Map<string, readonly string[]>();
   for (const section of sections) {
     const name = ini.get(section, 'name') ?? section;
     const root = ini.get(section, 'rootPath');
@@ -117,7 +120,6 @@ function readAreas(ini: Ini, notes: string[]): TeapotArea[] {
       .keys(section)
       .filter((key) => key.startsWith('idp_url_'))
       .flatMap((key) => ini.get(section, key) ?? []);
-    own.set(name, issuers);
     const points = splitList(ini.get(section, 'accessPoint') ?? `/${name}`);
     for (const point of points) add(points.length === 1 ? name : point, point, root, issuers);
   }
@@ -128,11 +130,6 @@ function readAreas(ini: Ini, notes: string[]): TeapotArea[] {
     add('default', '/default', '/home/{username}/interTwin', []);
     add('data', '/data', '/data', []);
   }
-  const lists = new Set([...own.values()].map((issuers) => issuers.toSorted().join(' ')));
-  if (lists.size > 1)
-    notes.push(
-      'The areas trust different providers; here all issuers count for all areas, and the scopes of their tokens say where they may go.',
-    );
   return areas;
 }
 

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { createAccounts, nameGroups } from './accounts.ts';
@@ -23,6 +24,12 @@ describe.skipIf(process.platform !== 'linux')('accounts that are never served', 
     expect(await refusal('daemon', { denied: ['daemon'] })).toMatch(/is not served/);
     expect(await refusal('daemon', { allowedGroups: ['bin'] })).toMatch(/none of the groups/);
     expect(await refusal('daemon', { allowedGroups: ['bin', 'daemon'] })).toBe('served as 1');
+  });
+
+  it('are those that are locked by their login shell, where the site says so', async () => {
+    const shell = readFileSync('/etc/passwd', 'utf8').match(/^daemon:.*:(.*)$/m)?.[1] ?? '';
+    expect(await refusal('daemon', { deniedShells: [shell] })).toMatch(/is locked/);
+    expect(await refusal('daemon', { deniedShells: ['/bin/other'] })).toBe('served as 1');
   });
 
   it('are names that are no names of accounts here', async () => {

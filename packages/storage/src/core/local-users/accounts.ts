@@ -19,6 +19,8 @@ export interface AccountRules {
   /** Accounts below are the system's and never served. At least 1. */
   readonly minimumUid: number;
   readonly denied: readonly string[];
+  /** Login shells of accounts that the site has locked. */
+  readonly deniedShells?: readonly string[];
   /** Names of groups of which an account must be in one; empty: any. */
   readonly allowedGroups: readonly string[];
 }
@@ -58,13 +60,14 @@ async function lookUp(name: string, rules: AccountRules): Promise<Account> {
       cause: error,
     });
   });
-  const [found, , uidText, gidText, , home = '/'] = stdout.trim().split(':');
+  const [found, , uidText, gidText, , home = '/', shell = ''] = stdout.trim().split(':');
   const uid = Number(uidText);
   const gid = Number(gidText);
   if (found === undefined || found !== name || !Number.isInteger(uid) || !Number.isInteger(gid))
     throw refused(name, 'does not exist here');
   if (uid < rules.minimumUid || NOBODYS.has(uid)) throw refused(name, 'is an account of the system');
   if (rules.denied.includes(name)) throw refused(name, 'is not served');
+  if (rules.deniedShells?.includes(shell)) throw refused(name, `is locked: its login shell is ${shell}`);
   const ids = (await run('id', ['-G', name])).stdout.trim().split(' ').map(Number);
   if (rules.allowedGroups.length > 0) {
     const names = (await run('id', ['-Gn', name])).stdout.trim().split(' ');

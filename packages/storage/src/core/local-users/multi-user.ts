@@ -61,6 +61,7 @@ export async function createMultiUser(
   const accounts = createAccounts({
     minimumUid: rules.minimum_uid,
     denied: rules.denied_accounts,
+    deniedShells: rules.denied_shells,
     allowedGroups: rules.allowed_groups,
   });
   const seen = new Map<string, string>();

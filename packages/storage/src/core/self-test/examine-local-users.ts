@@ -46,6 +46,7 @@ export async function examineLocalUsers(
   const accounts = createAccounts({
     minimumUid: rules.minimum_uid,
     denied: rules.denied_accounts,
+    deniedShells: rules.denied_shells,
     allowedGroups: rules.allowed_groups,
   });
   const findings = [
