@@ -182,8 +182,12 @@ describe.skipIf(reason !== undefined)(
       const swapping = startSwapping(join(home, 'swap'), outside);
       const answers = new Map<string, number>();
       const count = (what: string) => answers.set(what, (answers.get(what) ?? 0) + 1);
+      // The folder, and the link.
+      const metBoth = () =>
+        ['2', '4'].every((kind) => [...answers.keys()].some((status) => status.startsWith(kind)));
       try {
-        for (let round = 0; round < 60; round++) {
+        // A busy machine may leave the swaps to themselves for a while.
+        for (let round = 0; round < 60 || (!metBoth() && round < 2_000); round++) {
           const results = await Promise.all([
             users.as('user2', 'GET', '/home/swap/file'),
             users.as('user2', 'PUT', `/home/swap/new-${round}`, { body: 'x' }),
@@ -200,17 +204,13 @@ describe.skipIf(reason !== undefined)(
           }
         }
       } finally {
-        const swaps = await swapping.stop();
-        console.info(`${swaps} swaps during ${60 * 7} requests:`, Object.fromEntries(answers));
-        expect(swaps).toBeGreaterThan(60);
+        expect(await swapping.stop()).toBeGreaterThan(0);
       }
       expect(readdirSync(outside)).toEqual(['file']);
       expect(readFileSync(join(outside, 'file'), 'utf8')).toBe('outside');
       for (const copy of readdirSync(home).filter((file) => file.startsWith('copy-')))
         expect(readFileSync(join(home, copy), 'utf8')).toBe('inside');
-      // Both were met: the folder, and the link.
-      expect([...answers.keys()].some((status) => status.startsWith('2'))).toBe(true);
-      expect([...answers.keys()].some((status) => status.startsWith('4'))).toBe(true);
+      expect(metBoth()).toBe(true);
     });
   },
 );

@@ -9,7 +9,7 @@ import { createDatabase } from './scratch-database.ts';
 /** Names the data folder of the server that all files of a test run share; see test/shared-server.ts. */
 export const SHARED_SERVER = 'WEFT_TEST_SHARED_SERVER';
 
-const START_MILLISECONDS = 60_000;
+const START_MILLISECONDS = 150_000;
 
 /** A server for tests: it need not survive a crash of the machine. */
 export async function startTestServer(
