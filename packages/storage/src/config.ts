@@ -117,6 +117,11 @@ const thirdPartyCopySchema = z.strictObject({
     .positive()
     .default(16 * 1024 ** 3)
     .describe('The most that is taken from a source that does not tell the length of its file'),
+  flowd_pipe: z
+    .string()
+    .startsWith('/')
+    .optional()
+    .describe('Where flowd listens (/var/run/flowd): told of connections of copies that carry a SciTag'),
   maximum: z.int().positive().default(100).describe('Third-party copies at once; more are answered with 503'),
   maximum_per_user: z.int().positive().default(50).describe('Of these, copies at once for one user'),
 });

@@ -4,6 +4,7 @@ import { authorise, authoriseBytes, mayDo } from '../core/authorise.ts';
 import { plainPath } from '../core/resource-path.ts';
 import type { BegunCopy } from '../core/running/running-copies.ts';
 import { type CopyWatch, watchCopy } from '../core/third-party-copy/copy-watch.ts';
+import { markFlows, parseSciTag } from '../core/third-party-copy/flow-marks.ts';
 import { formatFailure, formatMarker, SUCCESS } from '../core/third-party-copy/markers.ts';
 import { openSource } from '../core/third-party-copy/open-source.ts';
 import { openPartner, type Partner } from '../core/third-party-copy/partner.ts';
@@ -106,17 +107,25 @@ async function pushTo(exchange: Exchange, url: URL, watch: CopyWatch): Promise<v
 }
 
 async function withPartner(
-  { door }: Exchange,
+  { door, request }: Exchange,
   remote: RemoteFile,
   watch: CopyWatch,
   work: (partner: Partner) => Promise<void>,
 ): Promise<void> {
-  const partner = openPartner(door.context.outgoing, remote, watch.signal);
+  const partner = openPartner(door.context.outgoing, remote, watch.signal, flowMarks(door, request));
   try {
     await work(partner);
   } finally {
     partner.close();
   }
+}
+
+/** Tells the network what the connections of a copy are for, where flowd listens and the client has said it. */
+function flowMarks({ config, context: { log } }: Exchange['door'], request: Exchange['request']) {
+  const { flowd_pipe: pipe } = config.third_party_copy;
+  const tag = parseSciTag(header(request, 'scitag') ?? header(request, 'transferheaderscitag'));
+  const direction = header(request, 'source') === undefined ? 'push' : 'pull';
+  return pipe === undefined || !tag ? undefined : markFlows(tag, { pipe, direction, log });
 }
 
 /** Throws what goes wrong soon; what takes longer is told in the body. */

@@ -62,7 +62,12 @@ const CONTINUE_MILLISECONDS = 3_000;
  * origin, no redirect leads from https to http, and each address on the way is judged. Connections belong to this copy
  * alone, so that neither another user's credentials nor what a partner sends unasked ever shares one.
  */
-export function openPartner(outgoing: OutgoingRules, remote: RemoteFile, signal: AbortSignal): Partner {
+export function openPartner(
+  outgoing: OutgoingRules,
+  remote: RemoteFile,
+  signal: AbortSignal,
+  onConnection?: (socket: Socket) => void,
+): Partner {
   const agents = new Map<string, HttpAgent | HttpsAgent>();
   const sockets = new Set<Socket>();
   const bodies = createDirectBodies();
@@ -80,6 +85,7 @@ export function openPartner(outgoing: OutgoingRules, remote: RemoteFile, signal:
   function remember(socket: Socket): void {
     if (sockets.has(socket)) return;
     sockets.add(socket);
+    onConnection?.(socket);
     socket.once('close', () => sockets.delete(socket));
   }
 
