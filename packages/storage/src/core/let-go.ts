@@ -4,7 +4,7 @@ const WORTH_BYTES = 8 * 1024;
 /**
  * Gives the memory of bytes back at once; nobody may look at them any more. Left to the garbage collector, the chunks of an
  * upload make it run every 48 MB, over everything that is alive, which costs as much as all the rest of an upload (measured:
- * 3.4 against 1.75 s/GiB), and what long listings are printed to piles up.
+ * 3.4 against 1.75 s/GiB).
  */
 export function letGo(chunk: Uint8Array): void {
   const { buffer } = chunk;
