@@ -297,8 +297,18 @@ function readMultistatus(xml: string): StoredFile[] {
 
 /** Contents of the elements of a local name; elements of one name do not nest in a multistatus. */
 function elements(xml: string, name: string): string[] {
-  const pattern = new RegExp(`<(?:[\\w-]+:)?${name}(?:\\s[^>]*)?>([\\s\\S]*?)</(?:[\\w-]+:)?${name}>`, 'g');
-  return Array.from(xml.matchAll(pattern), ([, content]) => content ?? '');
+  const start = new RegExp(`<(?:[\\w-]+:)?${name}(?:\\s[^<>]*)?>`, 'g');
+  const end = new RegExp(`</(?:[\\w-]+:)?${name}>`, 'g');
+  const found: string[] = [];
+  // One after the other: a storage that never closes what it opens must not have all of it read again for each.
+  while (start.exec(xml)) {
+    end.lastIndex = start.lastIndex;
+    const closed = end.exec(xml);
+    if (!closed) break;
+    found.push(xml.slice(start.lastIndex, closed.index));
+    start.lastIndex = end.lastIndex;
+  }
+  return found;
 }
 
 function unescapeXml(text: string): string {

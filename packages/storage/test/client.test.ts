@@ -70,3 +70,17 @@ it('pulls from another storage and says why it could not', async () => {
   expect(progress.at(-1)).toBe(9);
   await expect(there.pull('/pulled/g', `${door.url}/source`)).rejects.toMatchObject({ status: 403 });
 });
+
+it('is done soon with a storage that never closes what it opens', async () => {
+  const origin = await site.startServer((_request, response) => {
+    response.writeHead(207, { 'content-type': 'application/xml' });
+    response.end(`<d:multistatus xmlns:d="DAV:">${'<d:response>'.repeat(200_000)}`);
+  });
+  const trusting = createGuardedFetch({
+    allowOrigins: [origin],
+    certificateAuthorities: [site.authority.certificate],
+  });
+  const hostile = createStorageClient({ url: origin, fetch: trusting, token: async () => 'token' });
+  expect(await hostile.propfind('/', 1)).toEqual([]);
+  await trusting.close();
+});

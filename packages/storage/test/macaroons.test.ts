@@ -58,6 +58,7 @@ describe('a macaroon', () => {
         token: null,
       },
     );
+    expect(shared.headers['cache-control']).toBe('private');
     expect(shared.text).toBe('content of /data/2010/a');
   });
 

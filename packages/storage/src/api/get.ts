@@ -50,6 +50,9 @@ async function factsFor({ caller, request }: Exchange, place: Place): Promise<Fi
 
 type Headers = Record<string, string | number>;
 
+/** Browsers run scripts in them; in XML, too, by the namespaces that it may have. */
+const ACTIVE: ReadonlySet<string> = new Set(['text/html', 'image/svg+xml', 'application/xml']);
+
 async function fileHeaders({ door, request }: Exchange, place: Place, facts: FileFacts): Promise<Headers> {
   const wanted = wantedDigest(request);
   const digests = await checksumsOf(door, place, facts, wanted ? [wanted.algorithm] : []);
@@ -61,7 +64,7 @@ async function fileHeaders({ door, request }: Exchange, place: Place, facts: Fil
     'accept-ranges': 'bytes',
     'x-content-type-options': 'nosniff',
     // A page that somebody uploaded must not act in this origin's name.
-    ...(type === 'text/html' || type === 'image/svg+xml' ? { 'content-security-policy': 'sandbox' } : {}),
+    ...(ACTIVE.has(type) ? { 'content-security-policy': 'sandbox' } : {}),
     ...printDigests(digests, wanted),
   };
 }

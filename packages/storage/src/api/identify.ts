@@ -45,7 +45,7 @@ export function keyIdOf(token: string): string | undefined {
 }
 
 /** `?authz=Bearer%20…`, as XRootD's and dCache's links have it, or `?access_token=…` (RFC 6750 section 2.3). */
-function readQueryToken({ rawTarget }: FastifyRequest): string | undefined {
+export function readQueryToken({ rawTarget }: FastifyRequest): string | undefined {
   const query = rawTarget.indexOf('?');
   if (query === -1) return undefined;
   const parameters = new URLSearchParams(rawTarget.slice(query + 1));

@@ -13,7 +13,7 @@ import { printError } from './errors.ts';
 import type { Handler } from './exchange.ts';
 import { enter } from './fair-share.ts';
 import { get } from './get.ts';
-import { identify } from './identify.ts';
+import { identify, readQueryToken } from './identify.ts';
 import { lock, unlock } from './lock.ts';
 import { asksForMacaroon, makeMacaroon } from './macaroon-request.ts';
 import { registerMacaroonRoutes } from './macaroon-routes.ts';
@@ -89,6 +89,9 @@ export async function serve(
       throw new WeftError('conflict', 'method-not-allowed', `${method} is not offered.`);
     allowOrigin(door.config, incoming, response);
     if (method === 'OPTIONS') return options({ request: incoming, response }, door.config);
+    // Without an Authorization header shared caches would keep what a link opens (RFC 6750 section 2.3).
+    if (door.config.token_in_query && readQueryToken(request) !== undefined)
+      response.setHeader('cache-control', 'private');
     const caller = await identify(door, request);
     noteCaller(incoming, caller);
     const target = parseResourcePath(originForm(door, incoming, request.rawTarget), {
