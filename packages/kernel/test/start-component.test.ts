@@ -125,12 +125,26 @@ async function start(
   return { port };
 }
 
-function ask(port: number, token?: string): Promise<number | undefined> {
+const ask = async (port: number, token?: string) => (await see(port, '/', token)).status;
+
+interface Seen {
+  status: number | undefined;
+  retryAfter: string | undefined;
+  text: string;
+}
+
+function see(port: number, target: string, token?: string): Promise<Seen> {
   return new Promise((resolve, reject) => {
     const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
-    request({ host: '127.0.0.1', port, ca: authority.certificate, headers, agent: false }, (answer) => {
-      answer.resume();
-      resolve(answer.statusCode);
+    const options = { host: '127.0.0.1', port, path: target, ca: authority.certificate, headers };
+    request({ ...options, agent: false }, (answer) => {
+      let text = '';
+      answer.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+      });
+      answer.on('end', () =>
+        resolve({ status: answer.statusCode, retryAfter: answer.headers['retry-after'], text }),
+      );
     })
       .on('error', reject)
       .end();
@@ -163,13 +177,16 @@ describe('a process whose issuer never answers', () => {
     expect(await waits).toBe(503);
     // Nobody waits again for an issuer that has just failed.
     expect(
-      await ask(
+      await see(
         port,
+        '/',
         await new SignJWT({ ...claims, iss: urlOf(silent) })
           .setProtectedHeader({ alg: 'RS256' })
           .sign(good.privateKey),
       ),
-    ).toBe(503);
+    ).toMatchObject({ status: 503, retryAfter: '30' });
+    const { status, text } = await see(port, '/.weft/ready');
+    expect([status, JSON.parse(text).degraded]).toEqual([200, [urlOf(silent)]]);
     expect(silenced).toHaveLength(1);
   });
 });

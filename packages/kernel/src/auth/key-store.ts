@@ -21,6 +21,8 @@ export interface KeyStore {
   find(algorithm: string, keyId: string | undefined): Promise<KeyObject>;
   /** The issuer has said that it has new keys: for a minute an unknown one may be asked for every second. */
   expectNewKeys(): void;
+  /** Whether the last request for keys failed; those of before may still serve. */
+  isUnreachable(): boolean;
   /** Grows whenever the set of keys has changed: verdicts of an older generation are void. */
   generation(): number;
 }
@@ -170,6 +172,7 @@ export function createKeyStore({ issuer, fetch, log, cacheFolder, now }: KeyStor
 
   return {
     generation: () => generation,
+    isUnreachable: () => lastFailure !== undefined,
     expectNewKeys() {
       lastUnknownKey = Number.NEGATIVE_INFINITY;
       expectingUntil = now() + UNKNOWN_KEY_COOLDOWN;

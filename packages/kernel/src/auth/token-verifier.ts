@@ -10,7 +10,7 @@ import type { RevocableToken, Revocations } from './revocations.ts';
 import { requireSignature } from './signature.ts';
 import { createTokenCache } from './token-cache.ts';
 import { introspectedClaims, principalOf, requireAudience, withUserinfo } from './token-claims.ts';
-import type { IntrospectionClient, Principal, TokenVerifier, TrustedIssuer } from './types.ts';
+import type { IntrospectionClient, Principal, TrustedIssuer, WatchedVerifier } from './types.ts';
 
 export interface TokenVerifierOptions {
   issuers: readonly TrustedIssuer[];
@@ -81,7 +81,7 @@ export function createTokenVerifier({
   revocations,
   wakeUps,
   now = Date.now,
-}: TokenVerifierOptions): TokenVerifier {
+}: TokenVerifierOptions): WatchedVerifier {
   const known = new Map<string, KnownIssuer>();
   for (const trust of issuers) {
     const keys = createKeyStore({ issuer: trust, fetch, log, cacheFolder, now });
@@ -216,6 +216,8 @@ export function createTokenVerifier({
       if (revoked === true || (revoked !== false && (await revoked))) throw invalidToken('it was revoked');
       return outcome.principal;
     },
+    unreachableIssuers: () =>
+      [...new Set(known.values())].flatMap(({ keys, trust }) => (keys.isUnreachable() ? [trust.issuer] : [])),
     async close() {
       unsubscribe?.();
       accepted.clear();

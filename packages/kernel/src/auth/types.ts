@@ -62,6 +62,11 @@ export interface TokenVerifier {
   close(): Promise<void>;
 }
 
+/** A verifier that tells which issuers do not answer at the moment. */
+export interface WatchedVerifier extends TokenVerifier {
+  unreachableIssuers(): string[];
+}
+
 export interface TrustedIssuer {
   /** Exactly as in `iss`. */
   readonly issuer: string;

@@ -6,7 +6,7 @@ import {
   createRevocations,
   createTokenVerifier,
   type Revocations,
-  type TokenVerifier,
+  type WatchedVerifier,
 } from '../auth/index.ts';
 import { createSecretBox, EXIT_CONFIGURATION, readConfiguredFile, type SecretBox } from '../config/index.ts';
 import { createWakeUps, type Database, openDatabase, type WakeUps } from '../database/index.ts';
@@ -29,7 +29,7 @@ export interface ProcessBase {
   readonly settings: Settings;
   readonly database: Database;
   readonly wakeUps: WakeUps;
-  readonly verifier: TokenVerifier;
+  readonly verifier: WatchedVerifier;
   readonly fetch: ReturnType<typeof createGuardedFetch>;
   readonly outgoing: OutgoingRules;
   readonly secrets: SecretBox;

@@ -212,7 +212,11 @@ async function openListener(
   app.get('/.weft/health', async () => ({ status: 'ok', component, listener: definition.name }));
   app.get('/.weft/ready', async (_request, reply) => {
     const ready = await database.ping();
-    return reply.code(ready ? 200 : 503).send({ ready, component });
+    // Their tokens of before go on being good for two days: no reason to take this process out of service.
+    const degraded = base.verifier.unreachableIssuers();
+    return reply
+      .code(ready ? 200 : 503)
+      .send({ ready, component, ...(degraded.length === 0 ? {} : { degraded }) });
   });
   app.get('/.weft/metrics', async (_request, reply) =>
     reply.type(metrics.registry.contentType).send(await printMetrics(base)),
