@@ -62,11 +62,12 @@ export function createDeadProperties(database: Database, instance: string): Dead
   };
 
   const anyProperties = createSharedAnswer(async () => {
-    const { rows } = await sql<{ any: boolean }>`
-      select exists (select from storage.properties where instance = ${instance}) as any`.execute(
-      database.sql,
+    const [row] = await database.prepared(
+      'storage.any-properties',
+      sql<{ any: boolean }>`
+        select exists (select from storage.properties where instance = ${instance}) as any`,
     );
-    return rows[0]?.any !== false;
+    return row?.any !== false;
   }, BELIEF_MILLISECONDS);
 
   return {

@@ -108,11 +108,12 @@ export async function openIntents(folder: string, journal: Journal, log: Logger)
     unsettled -= 1;
     if (unsettled > 0 || bytes < MAXIMUM_SETTLED_BYTES || clearing) return;
     bytes = 0;
+    const upTo = last;
     clearing = notes.truncate(0).finally(() => {
       clearing = undefined;
     });
     await clearing;
-    await journal.forgetNotes(file, last).catch((error: unknown) => {
+    await journal.forgetNotes(file, upTo).catch((error: unknown) => {
       log.warn({ error: describeError(error) }, 'settled notes stay in the database for now');
     });
   }

@@ -67,10 +67,12 @@ export function createLocks(database: Database, instance: string): Locks {
 
   /** Most of the time nobody holds any lock; then requests at the same time share one short question. */
   const anyLocks = createSharedAnswer(async () => {
-    const { rows } = await sql<{ any: boolean }>`
-      select exists (select from storage.locks where instance = ${instance} and expires_at > now()) as any
-      `.execute(database.sql);
-    return rows[0]?.any !== false;
+    const [row] = await database.prepared(
+      'storage.any-locks',
+      sql<{ any: boolean }>`
+        select exists (select from storage.locks where instance = ${instance} and expires_at > now()) as any`,
+    );
+    return row?.any !== false;
   }, BELIEF_MILLISECONDS);
 
   async function holdsMany(tx: AnyTx, principal: string): Promise<boolean> {

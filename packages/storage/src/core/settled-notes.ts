@@ -13,16 +13,24 @@ export interface SettledNotes {
 
 export function createSettledNotes(database: Database): SettledNotes {
   return {
-    insertion: (notes) => sql`
-      insert into storage.settled_notes (file, number)
-      select * from unnest(${notes.map(({ file }) => file)}::text[], ${notes.map(({ number }) => number)}::bigint[])`,
+    insertion(notes) {
+      const sets = [...Map.groupBy(notes, ({ file }) => file)];
+      return sql`
+        insert into storage.settled_sets (file, numbers)
+        select file, numbers::bigint[] from unnest(
+          ${sets.map(([file]) => file)}::text[],
+          ${sets.map(([, ofFile]) => `{${ofFile.map(({ number }) => number).join()}}`)}::text[]
+        ) as settled (file, numbers)`;
+    },
     async of(file) {
       const { rows } = await sql<{ number: string }>`
-        select number::text from storage.settled_notes where file = ${file}`.execute(database.sql);
+        select number::text from storage.settled_sets, unnest(numbers) as number where file = ${file}`.execute(
+        database.sql,
+      );
       return new Set(rows.map(({ number }) => Number(number)));
     },
     async forget(file, upTo) {
-      await sql`delete from storage.settled_notes where file = ${file} and number <= ${upTo}`.execute(
+      await sql`delete from storage.settled_sets where file = ${file} and ${upTo} >= all (numbers)`.execute(
         database.sql,
       );
     },
