@@ -1,5 +1,9 @@
 import { z } from 'zod';
-import { type MeasuredDoor, startMeasuredDoors } from '../packages/storage/test/measure-doors.ts';
+import {
+  type MeasuredDoor,
+  recommendedProcesses,
+  startMeasuredDoors,
+} from '../packages/storage/test/measure-doors.ts';
 import { type Benchmark, type Figure, median } from './benchmark.ts';
 import { endProgram, startProgram } from './program.ts';
 import { makeDiskFolder, makeMemoryFolder } from './storage/memory-folder.ts';
@@ -40,11 +44,20 @@ const benchmark: Benchmark = {
   component: 'storage',
   async run(note) {
     const figures: Figure[] = [];
+    const processes = recommendedProcesses();
+    note(`ours: ${processes} processes, as \`processes: auto\` has it here; and 1 process beside it`);
     const memory = makeMemoryFolder();
     try {
-      const rates = await measure(memory.folder, { files: FILES, rounds: ROUNDS, multiUser: true, note });
+      const rates = await measure(memory.folder, {
+        files: FILES,
+        rounds: ROUNDS,
+        multiUser: true,
+        processes,
+        note,
+      });
       figures.push(
         ...summary('', rates, 'ours', 1, note),
+        ...summary('-1-process', rates, 'ours, 1 process', null, note),
         ...summary('-multiuser', rates, 'ours, multi-user', null, note),
       );
     } finally {
@@ -52,7 +65,13 @@ const benchmark: Benchmark = {
     }
     const disk = makeDiskFolder();
     try {
-      const rates = await measure(disk.folder, { files: FILES_ON_DISK, rounds: 1, multiUser: false, note });
+      const rates = await measure(disk.folder, {
+        files: FILES_ON_DISK,
+        rounds: 1,
+        multiUser: false,
+        processes,
+        note,
+      });
       figures.push(...summary('-disk', rates, 'ours', null, note));
     } finally {
       disk.remove();
@@ -67,17 +86,25 @@ async function measure(
     files,
     rounds,
     multiUser,
+    processes,
     note,
-  }: { files: number; rounds: number; multiUser: boolean; note: (text: string) => void },
+  }: {
+    files: number;
+    rounds: number;
+    multiUser: boolean;
+    processes: number;
+    note: (text: string) => void;
+  },
 ): Promise<Rates> {
   await using started = new AsyncDisposableStack();
-  const doors = started.adopt(await startMeasuredDoors(folder, { multiUser }), (it) => it.stop());
+  const doors = started.adopt(await startMeasuredDoors(folder, { multiUser, processes }), (it) => it.stop());
   const apache = started.adopt(await startApache(folder, doors.certificate), (it) => it.stop());
   const program = await startProgram('benchmarks/storage/small-requests.ts', []);
   const client = started.adopt(program.child, endProgram);
   const results: Rates = new Map();
   const sides: Side[] = [
-    await sideOf('ours', doors.singleUser),
+    ...(doors.inProcesses ? [await sideOf('ours', doors.inProcesses)] : []),
+    await sideOf(doors.inProcesses ? 'ours, 1 process' : 'ours', doors.singleUser),
     ...(doors.multiUser ? [await sideOf('ours, multi-user', doors.multiUser)] : []),
     { name: 'Apache', url: apache.url, pid: apache.pid, token: null },
   ];
@@ -147,7 +174,7 @@ function summary(
   const rateOf = (side: string, method: string) => median(rates.get(`${side} ${method}`)?.rates ?? []);
   const secondsOf = (side: string) => METHODS.reduce((sum, method) => sum + 1 / rateOf(side, method), 0);
   if (!rates.has(`${ours} PUT`)) {
-    note(`small-files${suffix}: skipped, needs root on Linux`);
+    note(`small-files${suffix}: skipped, needs ${suffix === '-1-process' ? 'two cores' : 'root on Linux'}`);
     return [];
   }
   const whole = secondsOf('Apache') / secondsOf(ours);

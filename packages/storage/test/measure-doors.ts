@@ -1,4 +1,5 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { startTestSite, type TestProcess } from './start-door.ts';
 
@@ -14,7 +15,10 @@ export interface MeasuredDoor {
 
 export interface MeasuredDoors {
   readonly certificate: { certificate: string; key: string; authority: string };
+  /** In one process. */
   readonly singleUser: MeasuredDoor;
+  /** The same in as many processes as asked for; nothing where that is one. */
+  readonly inProcesses: MeasuredDoor | undefined;
   /** Nothing where the machine cannot act as other users. */
   readonly multiUser: MeasuredDoor | undefined;
   /** Local accounts that nobody has used yet; `token(name)` is for a user who is mapped to it. */
@@ -22,14 +26,20 @@ export interface MeasuredDoors {
   stop(): Promise<void>;
 }
 
+/** What `processes: auto` means on this machine, which is what we recommend. */
+export function recommendedProcesses(): number {
+  return Math.min(availableParallelism(), 4);
+}
+
 /** Debian has them on every machine; none of them owns anything here. */
 const ACCOUNTS = ['nobody', 'games', 'man', 'lp', 'mail', 'news', 'uucp', 'proxy', 'www-data', 'backup'];
 
-/** Two instances below `folder`: as one account, and with workers for the accounts of users. */
+/** Instances below `folder`: as one account, in one process and in several, and with workers for the accounts of users. */
 export async function startMeasuredDoors(
   folder: string,
-  modes: { multiUser: boolean },
+  modes: { multiUser: boolean; processes?: number },
 ): Promise<MeasuredDoors> {
+  const { processes = 1 } = modes;
   const site = await startTestSite(folder);
   const users = join(site.folder, 'users');
   const accounts = join(site.folder, 'accounts');
@@ -61,9 +71,11 @@ export async function startMeasuredDoors(
       {
         areas: [{ name: 'own', root: join(users, '{username}') }],
         multi_user: { mapping: [{ method: 'file', file: accounts }], minimum_uid: 1 },
+        processes,
       },
       settings,
     );
+    const several = await site.prepareProcess('several', { processes }, settings);
     return {
       certificate: {
         certificate: join(site.folder, 'server.pem'),
@@ -71,6 +83,7 @@ export async function startMeasuredDoors(
         authority: site.authority.certificateFile,
       },
       singleUser,
+      inProcesses: processes > 1 ? await start(several, several.door.root) : undefined,
       multiUser: modes.multiUser ? await start(multi, join(users, 'nobody')) : undefined,
       coldAccounts: ACCOUNTS.slice(1),
       stop: () => site.stop(),

@@ -31,6 +31,8 @@ export const toProcess = z.discriminatedUnion('type', [
     error: z.object({ code: z.string(), message: z.string() }).optional(),
   }),
   z.object({ type: z.literal('left'), id: z.int() }),
+  /** One of the others has ended. */
+  z.object({ type: z.literal('gone') }),
   /** The socket comes along. */
   z.object({ type: z.literal('connection'), connection: z.int(), listener: z.string() }),
   z.object({ type: z.literal('turns'), id: z.int(), full: z.string().optional() }),

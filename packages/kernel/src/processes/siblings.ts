@@ -30,6 +30,8 @@ export interface Siblings {
   ask(topic: string, question: unknown): Promise<SiblingAnswer[]>;
   /** Answers what is asked under a topic, also by this process; the last one to say so does. */
   answer(topic: string, reply: (question: unknown) => unknown): void;
+  /** Calls `listener` when another one has ended by itself. */
+  onGone(listener: () => void): void;
 }
 
 /** A listener's part in a port that all processes share. */
@@ -78,6 +80,7 @@ export function createAlone(): Group {
       return reply ? [{ process: 1, answer: await reply(question) }] : [];
     },
     answer: (topic, reply) => void replies.set(topic, reply),
+    onGone: () => undefined,
     listen: () => Promise.reject(new Error('A process on its own listens itself.')),
   };
 }
@@ -98,6 +101,7 @@ function join(number: number, count: number): Group {
   const pending = new Map<number, { hear(message: ToProcess): void; fail(error: unknown): void }>();
   const servers = new Map<string, { server: TlsServer; mine: Set<Socket> }>();
   const replies = new Map<string, (question: unknown) => unknown>();
+  const goneListeners = new Set<() => void>();
   let last = 0;
 
   function tell(message: unknown): void {
@@ -148,7 +152,9 @@ function join(number: number, count: number): Group {
   process.on('message', (raw, handle) => {
     const { data: message } = toProcess.safeParse(raw);
     if (!message) return;
-    if (message.type === 'connection') {
+    if (message.type === 'gone') {
+      for (const listener of goneListeners) listener();
+    } else if (message.type === 'connection') {
       if (handle instanceof Socket) receive(message, handle);
     } else if (message.type === 'asked') {
       const { id, topic, question } = message;
@@ -178,6 +184,7 @@ function join(number: number, count: number): Group {
       ];
     },
     answer: (topic, answering) => void replies.set(topic, answering),
+    onGone: (listener) => void goneListeners.add(listener),
     async listen(server, { host, port }) {
       if (!(server instanceof TlsServer)) throw new TypeError('Only TLS servers share a port.');
       const listener = listenerKey(host, port);

@@ -29,6 +29,8 @@ const LONGEST_PAUSE_MILLISECONDS = 10_000;
 /** A process that ran at least this long is started again at once; others wait longer each time. */
 const STABLE_MILLISECONDS = 30_000;
 const ANSWER_MILLISECONDS = 2_000;
+/** For what a process has said before it ended and what we have not read yet. */
+const LAST_WORDS_MILLISECONDS = 50;
 
 /** What is known of one place in the group. */
 interface Member {
@@ -90,12 +92,17 @@ export async function startProcesses(options: ProcessesOptions): Promise<Running
         first.reject(failure);
       } else hear(member, holder, message);
     });
-    // After its last message.
-    child.on('disconnect', () => {
+    let left = false;
+    const leave = () => {
+      if (left) return;
+      left = true;
       acceptor.gone(seat);
       turnstile.forget(holder);
       for (const question of questions.values()) question.miss(number);
-    });
+    };
+    // After its last message; Node does not say so of a process that was killed with a socket on its way.
+    child.on('disconnect', leave);
+    child.on('exit', () => setTimeout(leave, LAST_WORDS_MILLISECONDS));
     child.on('error', (error) => {
       first.reject(error);
       if (child.pid === undefined && failures > 0 && !stopping) startAgain(member, describeError(error));
@@ -106,6 +113,7 @@ export async function startProcesses(options: ProcessesOptions): Promise<Running
         failure ?? new ExitError(70, `Process ${number} of ${count} ended ${how} before it was ready.`),
       );
       if (stopping || !(wasReady || failures > 0)) return;
+      for (const other of members.values()) if (other !== member) other.seat.send({ type: 'gone' });
       startAgain(member, how);
     });
     return first.promise;

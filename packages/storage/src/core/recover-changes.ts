@@ -94,16 +94,41 @@ async function removed(door: Door, intent: IntentOf<'remove'>): Promise<Entry | 
   const facts = await factsAt(door, path);
   if (facts && String(facts.inode) === intent.inode) return undefined;
   return {
-    changes: [{ type: 'file.deleted', path, collection }],
+    changes: [{ type: 'file.deleted', path, collection }, ...(await toldAlready(door, path, facts))],
     // What has taken the name since keeps what it has been given.
     ...(facts ? {} : { also: [await door.locks.forgetting(path), await door.properties.forgetting(path)] }),
   };
 }
 
+/**
+ * What processes that went on have told of a name meanwhile. It is told again after what has come first, so that whoever
+ * follows the events is left with what is there.
+ */
+async function toldAlready(
+  door: Door,
+  path: readonly string[],
+  facts: FileFacts | undefined,
+): Promise<Change[]> {
+  if (!facts || door.context.siblings.count === 1) return [];
+  const created: Change = { type: 'file.created', path, collection: facts.kind === 'collection' };
+  if (facts.kind === 'collection') return [created];
+  const place = door.areas.locate(path);
+  const [digests = {}] = await door.checksums.find(place.area.name, [facts]);
+  return digests.adler32 === undefined ? [] : [created, { type: 'file.closed', path, facts, digests }];
+}
+
 async function moved(door: Door, intent: IntentOf<'move'>): Promise<Entry | undefined> {
   const { path, from, collection } = intent;
   const facts = await factsAt(door, path);
-  if (String(facts?.inode) !== intent.inode) return undefined;
+  if (String(facts?.inode) !== intent.inode) {
+    // Moved, and replaced or removed again by a process that went on, which has told what became of the new name.
+    const former = await factsAt(door, from);
+    if (door.context.siblings.count === 1 || former) return undefined;
+    return {
+      changes: [{ type: 'file.deleted', path: from, collection }],
+      also: [await door.locks.forgetting(from)],
+    };
+  }
   return {
     changes: [{ type: 'file.moved', path, from, collection }],
     also: [await door.locks.forgetting(from), await door.properties.moving(from, path)],

@@ -8,8 +8,8 @@ import type { Usage } from './space/usage.ts';
 const EVERY_MILLISECONDS = 30_000;
 
 /**
- * What a process that died has left is taken care of by the one that takes its place. This is for when that one does not
- * come: those that go on look, too.
+ * What a process that died has left is taken care of by those that go on, at once: the less time passes, the less of it has
+ * been changed again. Whoever takes its place looks too, when it starts.
  */
 export function startTidying(
   door: Door,
@@ -28,9 +28,11 @@ export function startTidying(
     }
   }
 
-  const timer = setInterval(() => {
+  const soon = () => {
     running = running.then(tidy);
-  }, EVERY_MILLISECONDS);
+  };
+  door.context.siblings.onGone(soon);
+  const timer = setInterval(soon, EVERY_MILLISECONDS);
   timer.unref();
   return {
     async stop() {
