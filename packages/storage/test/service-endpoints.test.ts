@@ -90,6 +90,12 @@ describe('whoami', () => {
     expect((await door.call('PUT', '/kept/new', { token, body: 'x' })).status).toBe(201);
   });
 
+  it('tells nobody what stands where their credential does not reach', async () => {
+    const token = await door.token('storage.read:/elsewhere');
+    for (const path of ['/kept/file', '/kept/nothing'])
+      expect((await whoami(`?path=${path}`, token)).path).toMatchObject({ stands: 'unknown', owner: null });
+  });
+
   it('tells a macaroon its bounds, and nobody anything without a credential', async () => {
     const made = await door.call('POST', '/kept/', {
       headers: { 'content-type': 'application/macaroon-request' },

@@ -119,7 +119,13 @@ export async function serve(
       leave();
     }
   } catch (error) {
-    printError(error, incoming, response, { log: request.log, basic: door.config.app_passwords });
+    try {
+      printError(error, incoming, response, { log: request.log, basic: door.config.app_passwords });
+    } catch (failure) {
+      // Nobody else answers any more: whoever waits must not wait for ever.
+      response.destroy();
+      throw failure;
+    }
   }
 }
 

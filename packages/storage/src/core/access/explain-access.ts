@@ -67,7 +67,9 @@ export async function explainAccess(
     ({ path: base }) => base === '/' || plain === base || plain.startsWith(`${base}/`),
   );
   const place = own?.door.areas.find(path);
-  const found = place ? await look(place) : UNKNOWN;
+  // What is there is told to those alone who may ask for it by a request for the path itself.
+  const mayLook = mayDo(caller, 'stat', path, { collection: true });
+  const found = !mayLook ? OUT_OF_REACH : place ? await look(place) : UNKNOWN;
   const decide = (action: Action): Decision => {
     const rights = explainRights(caller, OPERATIONS[action], path);
     if (!rights.allowed) return rights;
@@ -149,6 +151,7 @@ interface Found {
 }
 
 const UNKNOWN: Found = { facts: undefined, own: undefined, parent: undefined, trouble: undefined };
+const OUT_OF_REACH: Found = { ...UNKNOWN, trouble: 'the credential does not reach there' };
 
 async function look({ area: { files }, inner }: Place): Promise<Found> {
   try {
