@@ -25,7 +25,7 @@ describe('weft doctor storage', { timeout: 300_000 }, () => {
     });
     writeFileSync(join(folder, 'server.pem'), tls.certificate);
     writeFileSync(join(folder, 'server.key'), tls.key);
-    writeFileSync(join(folder, 'secret.key'), Buffer.alloc(32, 7));
+    writeFileSync(join(folder, 'secret.key'), Buffer.alloc(32, 7), { mode: 0o600 });
     mkdirSync(join(folder, 'data'));
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -27,8 +27,9 @@ beforeAll(async () => {
   const authority = await ensureAuthority(path.join(folder, 'pki'));
   await authority.ensureServerCertificate('server', { commonName: 'localhost', hosts: ['localhost'] });
   await authority.ensureServerCertificate('other', { commonName: 'localhost', hosts: ['localhost'] });
-  writeFileSync(path.join(folder, 'secret.key'), randomBytes(32));
+  writeFileSync(path.join(folder, 'secret.key'), randomBytes(32), { mode: 0o600 });
   writeFileSync(path.join(folder, 'wrong.secret'), 'wrong');
+  writeFileSync(path.join(folder, 'open.key'), randomBytes(32), { mode: 0o644 });
   const { connection, url } = test.target;
   if (connection) {
     writeFileSync(path.join(folder, 'right.secret'), connection.password.reveal());
@@ -123,6 +124,13 @@ const table: readonly [
     78,
     /5 bytes, not 32/,
     /Mend: head -c 32/,
+  ],
+  [
+    'a key that other accounts can read',
+    () => ({ secret_key_file: path.join(folder, 'open.key') }),
+    78,
+    /secret_key_file: .*open\.key is open to other accounts/,
+    /Mend: chown \d+ .* && chmod 600/,
   ],
   [
     'a certificate with the key of another',

@@ -8,7 +8,13 @@ import {
   type Revocations,
   type WatchedVerifier,
 } from '../auth/index.ts';
-import { createSecretBox, EXIT_CONFIGURATION, readConfiguredFile, type SecretBox } from '../config/index.ts';
+import {
+  createSecretBox,
+  EXIT_CONFIGURATION,
+  readConfiguredFile,
+  requirePrivateFile,
+  type SecretBox,
+} from '../config/index.ts';
 import { createWakeUps, type Database, openDatabase, type WakeUps } from '../database/index.ts';
 import { describeError, ExitError } from '../errors/index.ts';
 import {
@@ -126,12 +132,16 @@ export async function openProcess(
 }
 
 function secretBoxOf(settings: Settings): SecretBox {
-  const key = readConfiguredFile('secret_key_file', settings.secret_key_file);
-  if (key.length === 32) return createSecretBox(key);
+  const file = settings.secret_key_file;
+  const key = readConfiguredFile('secret_key_file', file);
+  if (key.length === 32) {
+    requirePrivateFile('secret_key_file', file);
+    return createSecretBox(key);
+  }
   throw new ExitError(
     EXIT_CONFIGURATION,
-    `secret_key_file: ${settings.secret_key_file} holds ${key.length} bytes, not 32. Mend: ` +
-      `head -c 32 /dev/urandom > ${settings.secret_key_file}`,
+    `secret_key_file: ${file} holds ${key.length} bytes, not 32. Mend: ` +
+      `head -c 32 /dev/urandom > ${file} && chmod 600 ${file}`,
   );
 }
 

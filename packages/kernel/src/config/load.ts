@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { z } from 'zod';
 import { describeError, ExitError } from '../errors/index.ts';
@@ -57,6 +57,24 @@ export function readConfiguredFile(key: string, file: string): Buffer {
       { cause },
     );
   }
+}
+
+/** By others: anything; by the group: writing. Groups may read, because that is how some systems hand secrets over. */
+const TOO_OPEN = 0o027;
+
+/**
+ * Requires that a file that opens everything else is this account's own, or root's, and nobody else's to read.
+ *
+ * @throws {ExitError} 78 naming the key and the command that mends it
+ */
+export function requirePrivateFile(key: string, file: string): void {
+  const { mode, uid } = statSync(file);
+  const own = process.getuid?.() ?? uid;
+  if ((mode & TOO_OPEN) === 0 && (uid === own || uid === 0)) return;
+  throw new ExitError(
+    EXIT_CONFIGURATION,
+    `${key}: ${file} is open to other accounts. Mend: chown ${own} ${file} && chmod 600 ${file}`,
+  );
 }
 
 /**
