@@ -21,7 +21,7 @@ interface Line {
 /** A collection as a page for people, or as JSON for those who accept it. Streamed; folders may be huge. */
 export async function sendListing(exchange: Exchange, place: Place | undefined): Promise<void> {
   const { request, response, target } = exchange;
-  const listing =
+  await using listing =
     place && request.method !== 'HEAD' ? await beginListing(place.area.files.list(place.inner)) : undefined;
   const json = /\bapplication\/json\b/.test(request.headers.accept ?? '');
   response.writeHead(200, {

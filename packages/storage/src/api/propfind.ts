@@ -60,7 +60,8 @@ async function* responses(
     door.locks.find(segments, { below: children }),
   ]);
   const descriptions = createDescriptions({ door, place, segments, question, space, locks });
-  const listing = place && children ? await beginListing(place.area.files.list(place.inner)) : undefined;
+  await using listing =
+    place && children ? await beginListing(place.area.files.list(place.inner)) : undefined;
   yield printResource(await descriptions.itself(facts), question);
   if (!children) return;
   const virtual = visibleAreas(door.areas, caller, segments);

@@ -49,7 +49,7 @@ export function writerOf(property: LiveProperty): WriteProperty {
 }
 
 /** With what the file system and the checksums tell; neither locks nor dead properties. */
-export function resourceAt({ entries, index, digests, space }: Cursor): Resource {
+function resourceAt({ entries, index, digests, space }: Cursor): Resource {
   const { name, facts } = packed.entryAt(entries, index);
   const collection = facts.kind === 'collection';
   return {

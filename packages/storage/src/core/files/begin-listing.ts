@@ -1,10 +1,13 @@
 /**
  * A listing whose first batch has come: when the file system refuses it, that is known before the answer has begun. It
- * must be read to its end or left with `return`, as `for await` does.
+ * holds a directory open until it is disposed of, whether it was read or not.
  */
-export async function beginListing<Batch>(source: AsyncIterable<Batch>): Promise<AsyncIterable<Batch>> {
+export interface BegunListing<Batch> extends AsyncIterable<Batch>, AsyncDisposable {}
+
+export async function beginListing<Batch>(source: AsyncIterable<Batch>): Promise<BegunListing<Batch>> {
   const iterator = source[Symbol.asyncIterator]();
   let first: IteratorResult<Batch> | undefined = await iterator.next();
+  const end = async () => (await iterator.return?.()) ?? { done: true, value: undefined };
   return {
     [Symbol.asyncIterator]: () => ({
       next: () => {
@@ -12,7 +15,10 @@ export async function beginListing<Batch>(source: AsyncIterable<Batch>): Promise
         first = undefined;
         return result ? Promise.resolve(result) : iterator.next();
       },
-      return: async () => (await iterator.return?.()) ?? { done: true, value: undefined },
+      return: end,
     }),
+    [Symbol.asyncDispose]: async () => {
+      await end();
+    },
   };
 }
