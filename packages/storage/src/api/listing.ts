@@ -8,6 +8,7 @@ import { encodePath, encodeSegment, plainPath, type Segments } from '../core/res
 import { printedSeconds } from './entity-tag.ts';
 import type { Exchange } from './exchange.ts';
 import { finish } from './send-content.ts';
+import { watchForSilence } from './silence.ts';
 
 /** One line of a listing, whether of files or of areas. */
 interface Line {
@@ -127,7 +128,9 @@ function escapeHtml(text: string): string {
 /** Resolves when the socket takes more, or is gone. */
 export function drained(response: Exchange['response']): Promise<void> {
   return new Promise((resolve) => {
+    const stopWatching = watchForSilence(response.req);
     const done = () => {
+      stopWatching();
       response.off('drain', done);
       response.off('close', done);
       resolve();

@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { WeftError } from '@weft/kernel/errors';
 import type { OpenFile } from '../core/files/types.ts';
 import type { ByteRange } from './ranges.ts';
+import { watchForSilence } from './silence.ts';
 
 /** Four of these a response keep disk and socket busy at once; larger ones fall out of the processor's cache. */
 const BUFFER_BYTES = 256 * 1024;
@@ -30,10 +31,13 @@ export async function sendRange(response: ServerResponse, file: OpenFile, range:
         taken += 1;
       }
       if (!buffer) {
+        // A reader who does not read keeps buffers and a file open: not for ever. The storage may take its time.
+        const stopWatching = watchForSilence(response.req);
         await new Promise<void>((resolve) => {
           wake = resolve;
         });
         wake = undefined;
+        stopWatching();
         continue;
       }
       const part = buffer.subarray(0, Math.min(BUFFER_BYTES, range.end - position));
@@ -69,6 +73,8 @@ export async function finish(response: ServerResponse): Promise<void> {
   if (response.destroyed) return;
   response.end();
   if (!response.writableFinished && !response.destroyed) {
+    const stopWatching = watchForSilence(response.req);
     await Promise.race([once(response, 'finish'), once(response, 'close')]);
+    stopWatching(response.writableFinished);
   }
 }
