@@ -108,7 +108,7 @@ export async function startTestSite(parent = tmpdir()): Promise<TestSite> {
   const files = { certificate: join(folder, 'server.pem'), key: join(folder, 'server.key') };
   writeFileSync(files.certificate, tls.certificate);
   writeFileSync(files.key, tls.key);
-  writeFileSync(join(folder, 'secret.key'), Buffer.alloc(32, 7));
+  writeFileSync(join(folder, 'secret.key'), Buffer.alloc(32, 7), { mode: 0o600 });
   const agent = new Agent({ ca: authority.certificate, keepAlive: true });
   const servers: Server[] = [];
   const running: RunningComponents[] = [];
