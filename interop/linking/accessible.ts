@@ -71,6 +71,8 @@ export async function pagesAreAccessible(suite: Suite, chromium: Chromium): Prom
   await look('device code');
   await page.goto(await authorizationOf(suite));
   await look('consent');
+  await page.goto(`${issuer}/account`);
+  await look('account');
   await page.goto(`${issuer}/endsession`);
   await look('sign-out');
   await alice.close();

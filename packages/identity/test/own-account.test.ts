@@ -40,8 +40,20 @@ it('sees where she is signed in, ends one session, and all', async () => {
   const [mine, other] = [await signedIn(), await signedIn()];
   const ids = idsOf((await mine.browser.get('/account')).text);
   expect(ids).toHaveLength(2);
-  await sql`update identity.sessions set browser = '<script>x</script>'`.execute(database());
-  expect((await mine.browser.get('/account')).text).toContain('&lt;script&gt;x');
+  for (const [agent, name] of [
+    ['Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0', 'Firefox on Linux'],
+    ['Mozilla/5.0 (Macintosh; Intel Mac OS X 15_0) AppleWebKit/605 Version/18 Safari/605', 'Safari on macOS'],
+    ['curl/8.1', 'curl'],
+    ['<script>x</script>', 'A browser'],
+  ]) {
+    await sql`update identity.sessions set browser = ${agent}`.execute(database());
+    const { text } = await mine.browser.get('/account');
+    expect([agent, text.includes(`<div>${name} <strong>`), text.includes('<script>')]).toEqual([
+      agent,
+      true,
+      false,
+    ]);
+  }
   const own = idsOf(
     (/<li.*?this browser.*?<\/li>/s.exec((await mine.browser.get('/account')).text) ?? [''])[0],
   );

@@ -33,10 +33,11 @@ ${
 
 function sessionItem(csrf: string, session: OwnSession, own: string): Html {
   const here = session.id === own ? html` <strong>(this browser)</strong>` : undefined;
-  return html`<li class="card"><div>${session.browser ?? 'A browser'}${here}<br>
+  const name = browserName(session.browser ?? '');
+  return html`<li class="card"><div>${name}${here}<br>
 <span class="soft">since ${moment(session.began)}, last seen ${moment(session.lastSeen)}${session.address === null ? '' : `, from ${session.address}`}</span></div>
 <form method="post" action="/account/sign-out">${hidden('csrf', csrf)}${hidden('session', session.id)}
-<button class="quiet">Sign out</button></form></li>`;
+<button class="quiet" aria-label="Sign out of ${name}, since ${minuteOf(session.began)}">Sign out</button></form></li>`;
 }
 
 function applicationItem(csrf: string, application: OwnApplication): Html {
@@ -47,7 +48,29 @@ function applicationItem(csrf: string, application: OwnApplication): Html {
 <button class="quiet" aria-label="Disconnect ${application.name}">Disconnect</button></form></li>`;
 }
 
-/** `2026-11-22 14:05 UTC` */
 function moment(at: Date): Html {
-  return html`<time>${at.toISOString().slice(0, 16).replace('T', ' ')} UTC</time>`;
+  return html`<time>${minuteOf(at)}</time>`;
+}
+
+/** `2026-11-22 14:05 UTC` */
+function minuteOf(at: Date): string {
+  return `${at.toISOString().slice(0, 16).replace('T', ' ')} UTC`;
+}
+
+/** The first that fits: most browsers also say that they are some others. */
+const BROWSERS = [/Firefox/, /Edg(?=\/)/, /OPR/, /Chrome/, /Safari/, /^[\w.-]{1,40}(?=\/)/];
+const SYSTEMS = [/Windows/, /Android/, /iPhone|iPad/, /Mac OS X/, /Linux/];
+const SHORT = new Map([
+  ['Edg', 'Edge'],
+  ['OPR', 'Opera'],
+  ['Mac OS X', 'macOS'],
+]);
+
+/** `Firefox on Linux`, out of what a browser calls itself. */
+function browserName(agent: string): string {
+  const [browser, system] = [BROWSERS, SYSTEMS].map((known) => {
+    const found = known.map((each) => each.exec(agent)?.[0]).find((each) => each !== undefined);
+    return found === undefined ? undefined : (SHORT.get(found) ?? found);
+  });
+  return `${browser ?? 'A browser'}${system === undefined ? '' : ` on ${system}`}`;
 }
