@@ -1,5 +1,6 @@
 import type { Database, Sql } from '@weft/kernel/database';
 import { type RawBuilder, sql } from 'kysely';
+import { createBatches } from '../batches.ts';
 import {
   INODE_HIGH,
   INODE_LOW,
@@ -90,21 +91,25 @@ export function createChecksumStore(database: Database, instance: string): Check
   }
 
   async function ask(area: string, inodes: readonly InodeKey[]): Promise<void> {
-    if (inodes.length === 0) return;
-    const { rows } = await sql<{
-      inode: string;
-      size_bytes: string;
-      modified_ns: string;
-      digests: Digests;
-    }>`
-      select inode::text, size_bytes::text, modified_ns::text, digests
-      from storage.checksums
-      where instance = ${instance} and area = ${area} and inode = any(${`{${inodes.join()}}`}::bigint[])`.execute(
-      database.sql,
+    const rows = await database.prepared(
+      'storage.checksums-of',
+      sql<{ inode: string; size_bytes: string; modified_ns: string; digests: Digests }>`
+        select inode::text, size_bytes::text, modified_ns::text, digests
+        from storage.checksums
+        where instance = ${instance} and area = ${area} and inode = any(${`{${inodes.join()}}`}::bigint[])`,
     );
     for (const { inode, size_bytes: size, modified_ns: modified, digests } of rows)
       remember(area, keyOf(BigInt(inode)), toKnown(Number(size), BigInt(modified), digests));
   }
+
+  /** What another process has stored is asked for once; concurrent requests ask together. */
+  const askTogether = createBatches<{ area: string; inodes: readonly InodeKey[] }>(async (questions) => {
+    for (const [area, ofArea] of Map.groupBy(questions, (question) => question.area))
+      await ask(
+        area,
+        ofArea.flatMap(({ inodes }) => inodes),
+      );
+  });
 
   return {
     async find(area, files) {
@@ -116,10 +121,7 @@ export function createChecksumStore(database: Database, instance: string): Check
         return isOf(known, seconds, nanoseconds) ? known.digests : undefined;
       };
       const unknown = files.filter((file) => !recall(file));
-      await ask(
-        area,
-        unknown.map(({ inode }) => keyOf(inode)),
-      );
+      if (unknown.length > 0) await askTogether({ area, inodes: unknown.map(({ inode }) => keyOf(inode)) });
       return files.map((file) => recall(file) ?? {});
     },
 
@@ -140,10 +142,8 @@ export function createChecksumStore(database: Database, instance: string): Check
         found.push(digests);
         if (!digests && !isCollection(entries, index)) unknown.push(index);
       }
-      await ask(
-        area,
-        unknown.map((index) => keyOfEntry(entries, index)),
-      );
+      if (unknown.length > 0)
+        await askTogether({ area, inodes: unknown.map((index) => keyOfEntry(entries, index)) });
       for (const index of unknown) found[index] = recall(index);
       return found;
     },
