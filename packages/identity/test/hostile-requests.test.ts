@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { accountOf } from '../src/core/linking/link-identity.ts';
 import { createTestBrowser } from './browser.ts';
 import { ALISE, ISSUER, type RunningProvider, STORAGE, startProvider } from './provider.ts';
 
@@ -74,4 +75,25 @@ it('guesses of a secret that come all at once are no more than those that come o
   const statuses = answers.map((answer) => answer?.statusCode);
   expect(statuses.filter((status) => status === 401)).toHaveLength(5);
   expect(statuses.filter((status) => status === 429)).toHaveLength(35);
+});
+
+it('of two identities that claim one account at the same moment, one gets it', async () => {
+  const { database, wakeUps } = provider.context;
+  const origin = { requestId: 'test', address: '192.0.2.1' };
+  const claim = (subject: string, before?: () => Promise<unknown>) =>
+    database.transaction(async (tx: Parameters<typeof accountOf>[0]) => {
+      const seen = { issuer: 'https://idp.hpc.test', subject, displayName: undefined, claims: {} };
+      const account = await accountOf(tx, wakeUps, 'hpc', seen, 'newcomer', origin);
+      await before?.();
+      return account.username;
+    });
+  let second: Promise<string> | undefined;
+  const first = await claim('one', async () => {
+    second = claim('other');
+    second.catch(() => undefined);
+    // Until the second waits for the first, as far as it can.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  });
+  expect(first).toBe('newcomer');
+  await expect(second).rejects.toMatchObject({ code: 'account-taken' });
 });

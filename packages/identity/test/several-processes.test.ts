@@ -8,7 +8,9 @@ let provider: RunningProvider;
 let one: FastifyInstance;
 let other: FastifyInstance;
 beforeAll(async () => {
-  provider = await startProvider({ limits: { failures: 3, failures_per_network: 40, registrations_per_hour: 3 } });
+  provider = await startProvider({
+    limits: { failures: 3, failures_per_network: 40, registrations_per_hour: 3 },
+  });
   const [first, second] = [provider.listeners[ISSUER], (await provider.another())[ISSUER]];
   if (first === undefined || second === undefined) throw new Error('no listener');
   one = first;

@@ -59,21 +59,14 @@ export async function accountOf(
   }
   if (username === undefined || !UNIX_NAME.test(username))
     throw refused('no-account', 'The site’s provider does not say which account is yours.');
-  const { rows: accounts } = await sql<{ id: string; state: string; taken: boolean }>`
-    with made as (
-      insert into identity.local_accounts (site, username, display_name)
-      values (${site}, ${username}, ${seen.displayName ?? null})
-      on conflict (site, username) do update set display_name = coalesce(local_accounts.display_name, excluded.display_name)
-      returning id, state
-    )
-    select made.id::text as id, made.state, exists (
-             select from identity.links link join identity.identities person on person.id = link.identity_id
-              where link.account_id = made.id and link.kind = 'internal' and link.state <> 'unlinked'
-                -- Configured by its user name alone: nobody has signed in for it yet.
-                and not (link.configured and person.subject = ${username})) as taken
-      from made`.execute(tx);
+  const { rows: accounts } = await sql<{ id: string; state: string }>`
+    insert into identity.local_accounts (site, username, display_name)
+    values (${site}, ${username}, ${seen.displayName ?? null})
+    on conflict (site, username) do update set display_name = coalesce(local_accounts.display_name, excluded.display_name)
+    returning id::text as id, state`.execute(tx);
   const [account] = accounts;
-  if (account === undefined || account.taken)
+  // A statement of its own: it sees what another sign-in has committed for which the one before has waited.
+  if (account === undefined || (await belongsToAnother(tx, account.id, username)))
     throw refused(
       'account-taken',
       `The account ${username} belongs to another identity. Ask the site's administrator.`,
@@ -90,6 +83,19 @@ export async function accountOf(
   });
   await recordSignIn(tx, site, seen, username, origin);
   return { accountId: account.id, username };
+}
+
+async function belongsToAnother(
+  tx: Tx<IdentityTables>,
+  accountId: string,
+  username: string,
+): Promise<boolean> {
+  const { rows } = await sql`
+    select from identity.links link join identity.identities person on person.id = link.identity_id
+     where link.account_id = ${accountId}::bigint and link.kind = 'internal' and link.state <> 'unlinked'
+       -- Configured by its user name alone: nobody has signed in for it yet.
+       and not (link.configured and person.subject = ${username})`.execute(tx);
+  return rows.length > 0;
 }
 
 function recordSignIn(
