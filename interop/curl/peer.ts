@@ -39,6 +39,15 @@ const peer: Peer = {
       expectEqual(await status(token, '--upload-file', file, `${observatory}/curl/fox.txt`), '201', 'PUT');
       expectEqual(await curl(token, `${observatory}/curl/fox.txt`), CONTENT, 'GET');
     });
+    await suite.check('who one is, and what one may do at a path and why', async () => {
+      const me = JSON.parse(await curl(token, `${observatory}/.weft/api/v1/whoami?path=/curl/fox.txt`));
+      expectEqual(me.path.stands, 'file', 'what stands there');
+      expectEqual(me.path.actions.read.allowed, true, 'may read it');
+      expectMatch(me.path.actions.read.why, /^scope storage\.read:/, 'why');
+      const others = await curl(token, `${observatory}/.weft/api/v1/transfers`);
+      expectEqual(others.trim(), '[]', 'copies that run');
+      expectEqual(await status(undefined, `${observatory}/.weft/api/v1/whoami`), '401', 'without a token');
+    });
     await suite.check('ranges, one and several', async () => {
       expectEqual(await curl(token, '--range', '4-8', `${observatory}/curl/fox.txt`), 'quick', 'one range');
       const several = await curl(token, '--include', '--range', '4-8,10-14', `${observatory}/curl/fox.txt`);

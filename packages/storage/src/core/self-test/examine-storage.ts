@@ -5,6 +5,7 @@ import { describeError } from '@weft/kernel/errors';
 import type { AliseContext } from '../local-users/multi-user.ts';
 import { examineArea } from './examine-area.ts';
 import { examineLocalUsers } from './examine-local-users.ts';
+import { examineRules } from './examine-rules.ts';
 import { bad, good, note, type StorageFinding } from './finding.ts';
 
 export interface SelfTest extends AliseContext {
@@ -28,6 +29,7 @@ export async function examineStorage(test: SelfTest): Promise<StorageFinding[]> 
     ...(await Promise.all(test.issuers.map((issuer) => issuerAndClock(test, issuer)))),
   ];
   for (const area of config.areas) findings.push(...(await examineArea(area)));
+  findings.push(...examineRules(config, test.issuers));
   if (config.multi_user) findings.push(...(await examineLocalUsers(test, config.multi_user, test.account)));
   else
     findings.push(
