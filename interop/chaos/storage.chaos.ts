@@ -35,7 +35,7 @@ interface Mode {
 }
 
 /**
- * Uploads while the service, the workers of the local users and the clients are killed with SIGKILL at random moments: every
+ * Uploads while the service, one of its processes where it has several, the workers of the local users and the clients are killed with SIGKILL at random moments: every
  * file under a final name is whole, none that was acknowledged is lost, nothing unfinished is left after a restart, and no
  * worker outlives its service.
  */
@@ -46,6 +46,12 @@ const chaos: ChaosRun = {
       name: 'single-user',
       users: ['alice'],
       config: {},
+      rootOf: (_, area) => area,
+    }));
+    await inMode(report, () => ({
+      name: 'single-user, 2 processes',
+      users: ['alice'],
+      config: { processes: 2 },
       rootOf: (_, area) => area,
     }));
     const reason = whyNoAccounts();
@@ -99,8 +105,8 @@ async function killWhileUploading(
   uploads: Uploads,
 ): Promise<void> {
   /** How often, and how often with an upload in flight. */
-  const kills = { service: 0, worker: 0, client: 0 };
-  const inFlight = { service: 0, worker: 0, client: 0 };
+  const kills = { service: 0, process: 0, worker: 0, client: 0 };
+  const inFlight = { service: 0, process: 0, worker: 0, client: 0 };
   const clients = new Map<number, { user: string; client: UploadClient }>();
   let started = 0;
   let orphans = 0;
@@ -129,6 +135,12 @@ async function killWhileUploading(
       // Counted from the first success: starting takes long on a busy machine.
       if (kills.service < MAXIMUM_SERVICE_KILLS)
         until = Math.min(until, performance.now() + Math.random() * 3000);
+      const serving = service.serving();
+      // One of several: the others go on, and nobody is refused.
+      if (serving.length > 1 && Math.random() < 0.2) {
+        inFlight.process += busy() > 0 ? 1 : 0;
+        kills.process += killNow(serving[Math.floor(Math.random() * serving.length)] ?? 0);
+      }
       if (Math.random() < 0.4) {
         for (const { pid } of workersOf(service.pid).filter(() => Math.random() < 0.5)) {
           inFlight.worker += busy() > 0 ? 1 : 0;
@@ -154,7 +166,7 @@ async function killWhileUploading(
   for (const { client } of clients.values()) await client.kill();
 
   const { attempts, acknowledged, answers } = uploads;
-  const list = (['service', 'worker', 'client'] as const)
+  const list = (['service', 'process', 'worker', 'client'] as const)
     .filter((victim) => kills[victim] > 0)
     .map((victim) => `${victim} ${kills[victim]} times (${inFlight[victim]} with an upload in flight)`);
   report.note(`${mode.name}: killed ${list.join(', ')}`);

@@ -193,7 +193,7 @@ const multiUserSchema = z.strictObject({
     .array(z.string())
     .default([])
     .describe('Serve only accounts in one of these local groups; empty: all'),
-  maximum_workers: z.int().positive().default(200).describe('Users served at once'),
+  maximum_workers: z.int().positive().default(200).describe('Users served at once, a process'),
   worker_memory_bytes: z
     .int()
     .min(64 * 1024 ** 2)
@@ -341,7 +341,7 @@ export const storageConfig = z.strictObject({
     .positive()
     .default(1000)
     .describe(
-      'Requests of one user at once; more are answered with 503, so that nobody keeps others waiting',
+      'Requests of one user at once; more are answered with 503, so that nobody keeps others waiting; shared out among processes',
     ),
   put_replace_status: z
     .union([z.literal(200), z.literal(201), z.literal(204)])
