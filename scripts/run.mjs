@@ -8,28 +8,24 @@ import process from 'node:process';
 
 const root = path.resolve(import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname), '..');
 
-/** The scripts that `package.json` names, as commands for Node 24. */
+/** They look only, so they run at the same time. */
+const checks = [
+  ['node_modules/typescript/bin/tsc', '--noEmit'],
+  ['node_modules/@biomejs/biome/bin/biome', 'check', '.'],
+  ['scripts/import-rules.ts'],
+  ['scripts/threats.ts'],
+];
+
+/** The scripts that `package.json` names: steps, each of commands for Node 24 that run at the same time. */
 const tasks = {
-  start: [['packages/cli/src/main.ts', 'demo']],
-  weft: [['packages/cli/src/main.ts']],
-  check: [
-    ['node_modules/typescript/bin/tsc', '--noEmit'],
-    ['node_modules/@biomejs/biome/bin/biome', 'check', '.'],
-    ['scripts/import-rules.ts'],
-    ['scripts/threats.ts'],
-    ['node_modules/knip/bin/knip.js'],
-  ],
-  test: [
-    ['node_modules/typescript/bin/tsc', '--noEmit'],
-    ['node_modules/@biomejs/biome/bin/biome', 'check', '.'],
-    ['scripts/import-rules.ts'],
-    ['scripts/threats.ts'],
-    ['node_modules/vitest/vitest.mjs', 'run'],
-  ],
-  interop: [['interop/run.ts']],
-  chaos: [['interop/chaos/run.ts']],
-  bench: [['benchmarks/run.ts']],
-  pack: [['scripts/pack.ts']],
+  start: [[['packages/cli/src/main.ts', 'demo']]],
+  weft: [[['packages/cli/src/main.ts']]],
+  check: [[...checks, ['node_modules/knip/bin/knip.js']]],
+  test: [checks, [['node_modules/vitest/vitest.mjs', 'run']]],
+  interop: [[['interop/run.ts']]],
+  chaos: [[['interop/chaos/run.ts']]],
+  bench: [[['benchmarks/run.ts']]],
+  pack: [[['scripts/pack.ts']]],
 };
 
 function install() {
@@ -88,10 +84,11 @@ if (!(task in tasks)) {
 process.chdir(task === 'weft' ? process.cwd() : root);
 install();
 const node = node24();
-for (const [index, [script, ...args]] of tasks[task].entries()) {
+for (const [index, commands] of tasks[task].entries()) {
   const last = index === tasks[task].length - 1;
-  const target = path.join(root, script);
-  const command = [target, ...args];
-  const code = await run(node, command, last ? rest : []);
-  if (code !== 0) process.exit(code);
+  const codes = await Promise.all(
+    commands.map(([script, ...args]) => run(node, [path.join(root, script), ...args], last ? rest : [])),
+  );
+  const failed = codes.find((code) => code !== 0);
+  if (failed !== undefined) process.exit(failed);
 }
