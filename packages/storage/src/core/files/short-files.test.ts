@@ -1,8 +1,11 @@
 import {
+  closeSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -89,6 +92,34 @@ describe.each([
     expect(await failure(files.remove(['way', 'secret']))).toBe('not-found');
     expect(readdirSync(outside)).toEqual(['secret']);
     rmSync(outside, { recursive: true });
+  });
+
+  it('what is about to happen is on record before it does, and says whether the name is new', async () => {
+    const notes = join(root, 'notes');
+    const descriptor = openSync(notes, 'ax');
+    const note = { descriptor, made: 'made\n', replaced: 'replaced\n' };
+    const put = async (text: string) => {
+      const file = await files.stage(text.length);
+      await file.write(content(text), 0);
+      return file.commitNoted?.(['noted'], { replace: true }, note);
+    };
+    expect(await put('one')).toMatchObject({ created: true, facts: { size: 3 } });
+    expect(await put('other')).toMatchObject({ created: false, facts: { size: 5 } });
+    expect(await files.removeNoted?.(['noted'], note)).toEqual([]);
+    symlinkSync('/nowhere', join(root, 'noted'));
+    expect(await failure(put('over a link'))).toBe('symbolic-link');
+    expect(readlinkSync(join(root, 'noted'))).toBe('/nowhere');
+    expect(readFileSync(notes, 'utf8')).toBe('made\nreplaced\nreplaced\n');
+    closeSync(descriptor);
+    // Without its note nothing happens.
+    const unwritable = { ...note, descriptor: -1 };
+    const file = await files.stage(4);
+    await file.write(content('text'), 0);
+    expect(
+      await failure(Promise.resolve(file.commitNoted?.(['unnoted'], { replace: true }, unwritable))),
+    ).not.toBe('none');
+    expect(await files.lookup(['unnoted'])).toBeUndefined();
+    expect(readdirSync(join(root, STAGING_FOLDER))).toEqual([]);
   });
 
   it('a folder that was moved away is not written to under its old name', async () => {
