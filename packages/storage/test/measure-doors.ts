@@ -32,7 +32,7 @@ export function recommendedProcesses(): number {
 }
 
 /** Debian has them on every machine; none of them owns anything here. */
-const ACCOUNTS = ['nobody', 'games', 'man', 'lp', 'mail', 'news', 'uucp', 'proxy', 'www-data', 'backup'];
+const ACCOUNTS = ['irc', 'games', 'man', 'lp', 'mail', 'news', 'uucp', 'proxy', 'www-data', 'backup'];
 
 /** Instances below `folder`: as one account, in one process and in several, and with workers for the accounts of users. */
 export async function startMeasuredDoors(
@@ -84,7 +84,7 @@ export async function startMeasuredDoors(
       },
       singleUser,
       inProcesses: processes > 1 ? await start(several, several.door.root) : undefined,
-      multiUser: modes.multiUser ? await start(multi, join(users, 'nobody')) : undefined,
+      multiUser: modes.multiUser ? await start(multi, join(users, 'irc')) : undefined,
       coldAccounts: ACCOUNTS.slice(1),
       stop: () => site.stop(),
     };
