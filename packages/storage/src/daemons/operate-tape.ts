@@ -19,7 +19,7 @@ const REQUEST_DAYS = 30;
  * processes as wanted. When a process dies, its leases end and others take over.
  */
 export function operateTape(
-  { config, database, wakeUps, log, metrics }: ComponentContext<StorageConfig>,
+  { config, database, wakeUps, log, metrics, siblings }: ComponentContext<StorageConfig>,
   tape: TapeSystem,
   access: FileAccess,
 ): Pick<Daemon, 'stop'> {
@@ -69,6 +69,8 @@ export function operateTape(
   const counting = startLoop(
     { database, wakeUps, log, name: `storage.count-tape.${site}`, everySeconds: METRICS_SECONDS },
     async () => {
+      // They are of the instance: told by one process, sums over processes are right.
+      if (siblings.number !== 1) return 'idle';
       for (const [state, count] of Object.entries(await tape.requests.count()))
         queue.set({ site, state }, count);
       for (const [locality, count] of Object.entries(await tape.files.count()))

@@ -1,6 +1,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
+import { availableParallelism } from 'node:os';
 import { describeError } from '@weft/kernel/errors';
 import type { AliseContext } from '../local-users/multi-user.ts';
 import { examineArea } from './examine-area.ts';
@@ -25,6 +26,7 @@ export async function examineStorage(test: SelfTest): Promise<StorageFinding[]> 
   const { config } = test;
   const findings = [
     ...walk(),
+    processes(test),
     tls(test),
     ...(await Promise.all(test.issuers.map((issuer) => issuerAndClock(test, issuer)))),
   ];
@@ -47,6 +49,17 @@ function walk(): StorageFinding[] {
       'Mount /proc, or serve only folders that one account writes to.',
     ),
   ];
+}
+
+function processes({ config }: SelfTest): StorageFinding {
+  const cores = availableParallelism();
+  const wanted = config.processes;
+  if (wanted === 'auto') return good('processes', `auto, on ${cores} cores: four at most`);
+  if (wanted > 1 && process.platform !== 'linux')
+    return bad('processes', 'several processes on one port need Linux', 'processes: 1');
+  if (wanted > cores)
+    return note('processes', `${wanted} on ${cores} cores: more only wait for each other`, 'processes: auto');
+  return good('processes', `${wanted} on ${cores} cores`);
 }
 
 function tls({ tls: files, config }: SelfTest): StorageFinding {
