@@ -165,7 +165,7 @@ describe('an application that wants to be told (back-channel logout)', () => {
         await browser.get(leave({ id_token_hint: idToken }));
         const { sid } = decodeJwt(idToken);
         const about = () => sent.filter((token) => decodeJwt(token).sid === sid);
-        await expect.poll(about, { timeout: 10_000 }).toHaveLength(1);
+        await expect.poll(about).toHaveLength(1);
       },
       [503],
     );

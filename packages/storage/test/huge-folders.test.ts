@@ -20,7 +20,7 @@ import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { startTestSite, type TestDoor, type TestSite } from './start-door.ts';
 
 const ENTRIES = 20_000;
-const PATIENCE = { timeout: 10_000, interval: 20 };
+const PATIENCE = { timeout: 60_000, interval: 20 };
 
 let site: TestSite;
 let door: TestDoor;

@@ -288,7 +288,7 @@ describe.skipIf(reason !== undefined)(
         await expect.poll(() => staged('user4').length).toBe(1);
         process.kill(users.workerOf('user4')?.pid ?? 0, 'SIGKILL');
         request.destroy();
-        await expect.poll(() => staged('user4'), { timeout: 5000 }).toEqual([]);
+        await expect.poll(() => staged('user4')).toEqual([]);
       });
 
       it('goes when the whole service was killed', async () => {
@@ -308,7 +308,7 @@ describe.skipIf(reason !== undefined)(
           token: await users.door.token('openid', { sub: 'admin' }),
         });
         await users.startTwin();
-        await expect.poll(() => staged('user4'), { timeout: 5000 }).toEqual([]);
+        await expect.poll(() => staged('user4')).toEqual([]);
         const known = async () => {
           const query = sql`select from storage.workers where process = ${process}`;
           return (await query.execute(users.site.database.database.sql)).rows.length;
