@@ -23,6 +23,7 @@ const CLIENTS = 8;
 const MAXIMUM_BYTES = 400_000;
 /** In each mode; a start takes seconds on a busy machine. */
 const MAXIMUM_SERVICE_KILLS = 20;
+const UPLOADS_BETWEEN_PROCESS_KILLS = 25;
 const USERS = ['alice', 'bob', 'carol'];
 const SCOPE = 'storage.read:/ storage.modify:/';
 
@@ -110,6 +111,8 @@ async function killWhileUploading(
   const clients = new Map<number, { user: string; client: UploadClient }>();
   let started = 0;
   let orphans = 0;
+  /** Acknowledged when a single process was killed last. */
+  let survived = 0;
   const token = async (user: string) => await service.door.token(SCOPE, { sub: user });
   const begin = async (slot: number) => {
     const user = mode.users[slot % mode.users.length] ?? '';
@@ -136,8 +139,9 @@ async function killWhileUploading(
       if (kills.service < MAXIMUM_SERVICE_KILLS)
         until = Math.min(until, performance.now() + Math.random() * 3000);
       const serving = service.serving();
-      // One of several: the others go on, and nobody is refused.
-      if (serving.length > 1 && Math.random() < 0.2) {
+      // One of several: the others go on, and nobody is refused. A new one needs time to start.
+      if (serving.length > 1 && uploads.acknowledged.size > survived + UPLOADS_BETWEEN_PROCESS_KILLS) {
+        survived = uploads.acknowledged.size;
         inFlight.process += busy() > 0 ? 1 : 0;
         kills.process += killNow(serving[Math.floor(Math.random() * serving.length)] ?? 0);
       }
