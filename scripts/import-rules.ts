@@ -1,4 +1,5 @@
-// The walls of the house (docs/seams.md, DESIGN decision 1): which file may import what. Prints each breach and fails.
+// The walls of the house (docs/seams.md, DESIGN decision 1): which file may import what, and none itself by a detour, be it
+// for a type. Prints each breach and fails.
 import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
@@ -58,6 +59,7 @@ const rules: readonly Rule[] = [
 ];
 
 const breaches: string[] = [];
+const imports = new Map<string, string[]>();
 const files = globSync(
   ['packages/*/{src,test}/**/*.ts', 'interop/**/*.ts', 'examples/**/*.ts', 'benchmarks/**/*.ts'],
   {
@@ -66,13 +68,38 @@ const files = globSync(
 );
 for (const file of files) {
   const text = readFileSync(file, 'utf8');
+  const own: string[] = [];
+  imports.set(file, own);
   for (const match of text.matchAll(IMPORT)) {
     const specifier = match[1] ?? match[2] ?? match[3] ?? '';
+    if (specifier.startsWith('.')) own.push(path.posix.join(path.posix.dirname(file), specifier));
     for (const rule of rules) {
       if (rule.applies(file) && !rule.allows(specifier, file))
         breaches.push(`${file}: imports ${specifier} (${rule.name})`);
     }
   }
 }
+for (const circle of circles(imports)) breaches.push(`${circle.join(' imports ')}: a circle`);
 for (const breach of breaches) console.error(breach);
 if (breaches.length > 0) process.exit(1);
+
+/** One circle for each import that closes one, found depth first. */
+function circles(graph: ReadonlyMap<string, readonly string[]>): string[][] {
+  const found: string[][] = [];
+  const done = new Set<string>();
+  const way: string[] = [];
+  const follow = (file: string): void => {
+    if (done.has(file)) return;
+    const since = way.indexOf(file);
+    if (since !== -1) {
+      found.push([...way.slice(since), file]);
+      return;
+    }
+    way.push(file);
+    for (const next of graph.get(file) ?? []) follow(next);
+    way.pop();
+    done.add(file);
+  };
+  for (const file of graph.keys()) follow(file);
+  return found;
+}

@@ -5,7 +5,7 @@ import { findSiblings, startProcesses } from '@weft/kernel/processes';
 import { createLogger } from '@weft/kernel/telemetry';
 import { z } from 'zod';
 import { ENTRY } from './own-program.ts';
-import type { ServeOptions } from './serve.ts';
+import type { ServeOptions } from './serve-options.ts';
 import { isSupervised, RELEASE, type Running, SUPERVISED } from './supervised.ts';
 
 // The rest of the configuration is read, and judged, by the processes; this one stays small.

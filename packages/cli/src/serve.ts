@@ -1,7 +1,6 @@
 import {
   type ConfiguredComponent,
   configured,
-  type Role,
   settingsSchema,
   startComponents,
 } from '@weft/kernel/component';
@@ -10,14 +9,8 @@ import { ExitError } from '@weft/kernel/errors';
 import { z } from 'zod';
 import { COMPONENT_NAMES, type ComponentName, isComponentName, loadComponent } from './components.ts';
 import { countProcesses, serveInProcesses } from './serve-in-processes.ts';
+import type { ServeOptions } from './serve-options.ts';
 import { isMigrated, type Running, released } from './supervised.ts';
-
-export interface ServeOptions {
-  readonly config: string;
-  readonly role: Role;
-  /** Storage serves one site a process. */
-  readonly site?: string;
-}
 
 const storageSectionSchema = z.object({ instances: z.array(z.looseObject({ site: z.string() })).min(1) });
 

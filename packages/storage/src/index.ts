@@ -9,7 +9,8 @@ import { WEBDAV_METHODS } from './api/methods.ts';
 import { registerRoutes, serve } from './api/routes.ts';
 import { storageConfig } from './config.ts';
 import { mayDo } from './core/authorise.ts';
-import { type Door, openDoor } from './core/door.ts';
+import type { Door } from './core/door.ts';
+import { openDoor } from './core/open-door.ts';
 import { operateTape } from './daemons/operate-tape.ts';
 
 export { type StorageConfig, storageConfig, storageSection } from './config.ts';

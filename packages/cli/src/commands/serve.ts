@@ -1,5 +1,5 @@
-import type { ServeOptions } from '../serve.ts';
 import { countProcesses, serveInProcesses } from '../serve-in-processes.ts';
+import type { ServeOptions } from '../serve-options.ts';
 import { isSupervised, runUntilStopped } from '../supervised.ts';
 
 export function serve(components: readonly string[], options: ServeOptions): Promise<void> {

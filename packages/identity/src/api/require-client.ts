@@ -1,6 +1,7 @@
 import { WeftError } from '@weft/kernel/errors';
 import type { FastifyRequest } from 'fastify';
-import { authenticateClient, type Client } from '../core/clients.ts';
+import { authenticateClient } from '../core/authenticate-client.ts';
+import type { Client } from '../core/clients.ts';
 import type { Realm } from '../core/realm.ts';
 import { originOf, presentedClient } from './oauth-dialect.ts';
 

@@ -2,7 +2,8 @@ import { WeftError } from '@weft/kernel/errors';
 import type { FastifyInstance } from 'fastify';
 import type { AccessTokenContents } from '../core/access-token.ts';
 import type { AuditEntry, RequestOrigin } from '../core/audit.ts';
-import { authenticateClient, isAuthentic, type PresentedClient } from '../core/clients.ts';
+import { authenticateClient } from '../core/authenticate-client.ts';
+import { isAuthentic, type PresentedClient } from '../core/clients.ts';
 import { grantAuthorizationCode } from '../core/grants/authorization-code.ts';
 import {
   decideClientCredentials,

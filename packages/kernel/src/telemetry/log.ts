@@ -1,6 +1,6 @@
 import { type Logger, pino } from 'pino';
+import { currentSpan } from './current-span.ts';
 import { redactText } from './redact.ts';
-import { currentSpan } from './tracing.ts';
 
 export type { Logger } from 'pino';
 

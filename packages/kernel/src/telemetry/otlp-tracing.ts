@@ -17,15 +17,9 @@ import {
   TraceIdRatioBasedSampler,
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
+import { currentSpan, withSpan } from './current-span.ts';
 import { redactText } from './redact.ts';
-import {
-  type ActiveSpan,
-  type Attributes,
-  currentSpan,
-  type Tracing,
-  type TracingOptions,
-  withSpan,
-} from './tracing.ts';
+import type { ActiveSpan, Attributes, Tracing, TracingOptions } from './spans.ts';
 
 /** Spans by OpenTelemetry's SDK, sent as OTLP over HTTP in batches. Attributes pass the log's redaction. */
 export function createOtlpTracing(options: TracingOptions): Tracing {

@@ -2,7 +2,6 @@ import type { IncomingMessage } from 'node:http';
 import { WeftError } from '@weft/kernel/errors';
 import type { RemoteFile } from '../core/third-party-copy/remote-file.ts';
 import { header } from './exchange.ts';
-import { overwrites } from './move-copy.ts';
 
 /** What a request for a third-party copy asks for, besides the two files. */
 export interface CopyRequest {
@@ -87,4 +86,12 @@ export function readRemote(request: IncomingMessage, url: URL): RemoteFile {
     }
   }
   return { url, headers };
+}
+
+/** `Overwrite` is T unless it says F (RFC 4918 section 10.6). @throws {WeftError} `invalid` for anything else. */
+export function overwrites(request: IncomingMessage): boolean {
+  const text = header(request, 'overwrite')?.toUpperCase() ?? 'T';
+  if (text !== 'T' && text !== 'F')
+    throw new WeftError('invalid', 'invalid-overwrite', 'Overwrite must be T or F.');
+  return text === 'T';
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { WeftError } from '@weft/kernel/errors';
 import type { Door } from '../core/door.ts';
 import { parseResourcePath, type Segments } from '../core/resource-path.ts';
-import { statIfThere } from '../core/upload.ts';
+import { statIfThere } from '../core/stat-if-there.ts';
 import { entityTag } from './entity-tag.ts';
 import { header } from './exchange.ts';
 

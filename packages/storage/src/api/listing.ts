@@ -1,8 +1,8 @@
 import type { Place } from '../core/areas.ts';
 import { visibleAreas } from '../core/authorise.ts';
 import { beginListing } from '../core/files/begin-listing.ts';
-import { type PackedEntries, unpackEntries } from '../core/files/packed-entries.ts';
-import type { ListedFile } from '../core/files/types.ts';
+import { unpackEntries } from '../core/files/packed-entries.ts';
+import type { ListedFile, PackedEntries } from '../core/files/types.ts';
 import { printableName } from '../core/raw-names.ts';
 import { encodePath, encodeSegment, plainPath, type Segments } from '../core/resource-path.ts';
 import { printedSeconds } from './entity-tag.ts';

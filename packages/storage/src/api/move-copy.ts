@@ -7,8 +7,9 @@ import type { Door } from '../core/door.ts';
 import type { FileFacts } from '../core/files/types.ts';
 import type { Change, Entry } from '../core/journal.ts';
 import { isWithin, parseResourcePath, type ResourcePath } from '../core/resource-path.ts';
-import { statIfThere } from '../core/upload.ts';
+import { statIfThere } from '../core/stat-if-there.ts';
 import { evaluateConditions } from './conditions.ts';
+import { overwrites } from './copy-request.ts';
 import { answer, type Exchange, type Handler, header } from './exchange.ts';
 import { requireUnlocked } from './locking.ts';
 import { isOwnAuthority } from './own-authority.ts';
@@ -188,14 +189,6 @@ function readCopyDepth(text = 'infinity'): 0 | 'infinity' {
   if (text === '0') return 0;
   if (text.toLowerCase() === 'infinity') return 'infinity';
   throw new WeftError('invalid', 'invalid-depth', 'Depth must be 0 or infinity.');
-}
-
-/** `Overwrite` is T unless it says F (RFC 4918 section 10.6). @throws {WeftError} `invalid` for anything else. */
-export function overwrites(request: IncomingMessage): boolean {
-  const text = header(request, 'overwrite')?.toUpperCase() ?? 'T';
-  if (text !== 'T' && text !== 'F')
-    throw new WeftError('invalid', 'invalid-overwrite', 'Overwrite must be T or F.');
-  return text === 'T';
 }
 
 function destinationUrl(request: IncomingMessage): string {

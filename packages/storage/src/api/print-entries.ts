@@ -1,6 +1,6 @@
 import type { Digests } from '../core/checksums/digests.ts';
-import { isCollection, type PackedEntries } from '../core/files/packed-entries.ts';
-import type { Space } from '../core/files/types.ts';
+import { isCollection } from '../core/files/packed-entries.ts';
+import type { PackedEntries, Space } from '../core/files/types.ts';
 import { ByteWriter } from './byte-writer.ts';
 import {
   arrangeProperties,

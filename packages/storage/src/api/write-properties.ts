@@ -1,7 +1,6 @@
 import type { Digests } from '../core/checksums/digests.ts';
-import type { PackedEntries } from '../core/files/packed-entries.ts';
 import * as packed from '../core/files/packed-entries.ts';
-import type { Space } from '../core/files/types.ts';
+import type { PackedEntries, Space } from '../core/files/types.ts';
 import { nameOfBytes } from '../core/raw-names.ts';
 import { type ByteWriter, byteTable } from './byte-writer.ts';
 import { contentType } from './content-type.ts';

@@ -10,10 +10,8 @@ import { hasCapabilities } from './access/match-principal.ts';
 import type { Areas, Place } from './areas.ts';
 import type { Caller } from './caller.ts';
 import type { Activity, Bounds } from './macaroons/bounds.ts';
+import type { Operation, Target } from './operation.ts';
 import { encodePath, type Segments } from './resource-path.ts';
-
-/** Scopes know no renaming and no change of properties; macaroons do (brief teapot 2.6). */
-export type Operation = StorageOperation | 'rename-from' | 'rename-to' | 'rename-over' | 'update-metadata';
 
 interface Rule {
   /** As which operation scopes see it. */
@@ -50,13 +48,6 @@ const LEAST_SCOPE: Readonly<Record<StorageOperation, string>> = {
   stage: 'storage.stage',
   poll: 'storage.poll',
 };
-
-/** What is known about what stands at the path. */
-export interface Target {
-  readonly collection?: boolean;
-  /** It is about everything below, too. */
-  readonly tree?: boolean;
-}
 
 const CHANGES: ReadonlySet<StorageOperation> = new Set(['create', 'make-collection', 'overwrite', 'delete']);
 

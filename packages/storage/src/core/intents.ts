@@ -7,6 +7,7 @@ import { createBatches } from './batches.ts';
 import { isAbandoned, stagingName } from './files/staging.ts';
 import type { ChangeNote } from './files/types.ts';
 import { type Entry, isUnstorable, type Journal } from './journal.ts';
+import type { Note } from './note.ts';
 
 const path = z.array(z.string());
 const inode = z.string().regex(/^\d+$/);
@@ -41,12 +42,6 @@ const intentSchema = z.discriminatedUnion('kind', [
   }),
 ]);
 export type Intent = z.output<typeof intentSchema>;
-
-/** Names a note for good: the file that it stands in, and its number there. */
-export interface Note {
-  readonly file: string;
-  readonly number: number;
-}
 
 /** An intent that nobody knows the end of. */
 export interface OpenIntent {

@@ -2,7 +2,7 @@ import { WeftError } from '@weft/kernel/errors';
 import type { Place } from './areas.ts';
 import type { Door } from './door.ts';
 import { plainPath, type Segments } from './resource-path.ts';
-import { statIfThere } from './upload.ts';
+import { statIfThere } from './stat-if-there.ts';
 
 /**
  * Makes the collections that are missing on the way to a place, and tells of them. Others may be doing the same. Returns

@@ -12,7 +12,8 @@ import { CONTENT_BUFFER_BYTES, returnContentBuffer, takeContentBuffer } from './
 import type { Door } from './door.ts';
 import type { FileFacts } from './files/types.ts';
 import { receiveContent } from './receive-content.ts';
-import { algorithmsOf, statIfThere, type Upload } from './upload.ts';
+import { statIfThere } from './stat-if-there.ts';
+import { algorithmsOf, type Upload } from './upload.ts';
 
 export interface PatchOptions {
   /** Where the bytes go. */

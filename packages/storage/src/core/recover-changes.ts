@@ -4,7 +4,7 @@ import { type Door, doorOf } from './door.ts';
 import type { FileFacts } from './files/types.ts';
 import { type Intent, type OpenIntent, recoverIntents } from './intents.ts';
 import type { Change, Entry } from './journal.ts';
-import { statIfThere } from './upload.ts';
+import { statIfThere } from './stat-if-there.ts';
 
 type IntentOf<Kind extends Intent['kind']> = Extract<Intent, { kind: Kind }>;
 

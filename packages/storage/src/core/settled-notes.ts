@@ -1,6 +1,6 @@
 import type { Database } from '@weft/kernel/database';
 import { type RawBuilder, sql } from 'kysely';
-import type { Note } from './intents.ts';
+import type { Note } from './note.ts';
 
 /** Which notes of changes (`intents.ts`) a commit has followed; written in that commit. */
 export interface SettledNotes {

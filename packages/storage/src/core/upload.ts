@@ -8,6 +8,7 @@ import { type ReceivedContent, receiveContent } from './receive-content.ts';
 import type { Segments } from './segments.ts';
 import type { Claim } from './space/quotas.ts';
 import type { SpaceChange } from './space/usage.ts';
+import { statIfThere } from './stat-if-there.ts';
 import { unmakeParents } from './unmake-parents.ts';
 import { uploadChanges } from './upload-changes.ts';
 
@@ -181,9 +182,4 @@ async function* claiming(
 /** Those that somebody has stated or computed. */
 export function algorithmsOf(digests: Digests): Algorithm[] {
   return ALGORITHMS.filter((algorithm) => digests[algorithm] !== undefined);
-}
-
-/** What stands at a place, or nothing. */
-export function statIfThere({ area, inner }: Place): Promise<FileFacts | undefined> {
-  return area.files.lookup(inner);
 }

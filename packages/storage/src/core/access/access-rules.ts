@@ -1,31 +1,11 @@
 import { isPrefix, type Principal } from '@weft/kernel/auth';
 import type { PolicyConfig } from '../../access-config.ts';
 import type { AreaConfig, StorageConfig } from '../../config.ts';
-import type { Operation, Target } from '../authorise.ts';
-import type { Caller } from '../caller.ts';
+import type { AccessRules, Caller, PolicyDecision } from '../caller.ts';
+import type { Operation } from '../operation.ts';
 import { parseResourcePath, type Segments } from '../resource-path.ts';
 import { matchesPrincipal } from './match-principal.ts';
 import { type PathPattern, parsePattern } from './path-pattern.ts';
-
-/** What the configuration says about rights besides the scopes of tokens (brief teapot 2.10). */
-export interface AccessRules {
-  /** The caller as these rules see them: scopes under the prefix of their issuer. */
-  enter(caller: Caller): Caller;
-  /** Somebody without a credential; nothing where nobody such is let in. */
-  readonly anonymous: Caller | undefined;
-  /** What the area's own rules decide; `silent`: the scopes of the token do. */
-  decide(caller: Caller, operation: Operation, path: Segments, target?: Target): PolicyDecision;
-  /** Whether a scope for staging lets its bearer read here, as before version 1.2 of the profile. */
-  stageImpliesRead(path: Segments): boolean;
-  /** A path as the scopes of the caller's issuer spell it; nothing outside of their prefix. */
-  scopePath(caller: Caller, path: Segments): Segments | undefined;
-}
-
-export interface PolicyDecision {
-  readonly effect: 'permit' | 'deny' | 'silent';
-  /** For people: which rule decided. */
-  readonly why: string;
-}
 
 interface AreaRules {
   readonly name: string;

@@ -1,10 +1,11 @@
 import { allowsPath, type PathScope, type StorageOperation } from '@weft/kernel/auth';
 import { describeError } from '@weft/kernel/errors';
 import type { Place } from '../areas.ts';
-import { mayDo, type Operation, operationScope } from '../authorise.ts';
+import { mayDo, operationScope } from '../authorise.ts';
 import type { Caller } from '../caller.ts';
 import type { Door } from '../door.ts';
 import type { FileFacts, Permissions } from '../files/types.ts';
+import type { Operation } from '../operation.ts';
 import { encodePath, plainPath, type Segments } from '../resource-path.ts';
 import { hasCapabilities } from './match-principal.ts';
 

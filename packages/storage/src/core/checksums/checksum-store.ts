@@ -8,22 +8,15 @@ import {
   isCollection,
   MODIFIED_NANOSECONDS,
   MODIFIED_SECONDS,
-  type PackedEntries,
   RECORD_DOUBLES,
   RECORD_WORDS,
   SIZE,
   splitTime,
 } from '../files/packed-entries.ts';
-import type { FileFacts } from '../files/types.ts';
+import type { FileFacts, PackedEntries } from '../files/types.ts';
 import { signed } from '../signed.ts';
 import type { Digests } from './digests.ts';
-import { insertChecksums, lastRecords } from './insert-checksums.ts';
-
-export interface ChecksumRecord {
-  readonly area: string;
-  readonly facts: FileFacts;
-  readonly digests: Digests;
-}
+import { type ChecksumRecord, insertChecksums, lastRecords } from './insert-checksums.ts';
 
 /** Which content was summed. */
 type SummedContent = Pick<FileFacts, 'inode' | 'size' | 'modifiedNs'>;

@@ -1,6 +1,13 @@
 import { type RawBuilder, sql } from 'kysely';
+import type { FileFacts } from '../files/types.ts';
 import { signed } from '../signed.ts';
-import type { ChecksumRecord } from './checksum-store.ts';
+import type { Digests } from './digests.ts';
+
+export interface ChecksumRecord {
+  readonly area: string;
+  readonly facts: FileFacts;
+  readonly digests: Digests;
+}
 
 /** Of several records of one file the last wins: a statement may touch each row once only. */
 export function lastRecords(records: readonly ChecksumRecord[]): ChecksumRecord[] {

@@ -2,8 +2,8 @@
 import { flushCompileCache } from 'node:module';
 import { parentPort } from 'node:worker_threads';
 import { loadDirectoryCalls } from './directory-calls.ts';
-import type { PackedEntries } from './packed-entries.ts';
 import { type ListedDirectory, readDirectory } from './read-directory.ts';
+import type { PackedEntries } from './types.ts';
 
 /** What is asked of the thread about one listing: the first batch names the directory, the last word ends it. */
 export interface ListingRequest {

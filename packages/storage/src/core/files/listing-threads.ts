@@ -3,8 +3,9 @@ import { WeftError } from '@weft/kernel/errors';
 import { askInAdvance } from '../in-advance.ts';
 import type { ListingAnswer, ListingRequest } from './listing-thread.ts';
 import type { Listings } from './listings.ts';
-import { type PackedEntries, viewEntries } from './packed-entries.ts';
+import { viewEntries } from './packed-entries.ts';
 import type { ListedDirectory } from './read-directory.ts';
+import type { PackedEntries } from './types.ts';
 
 interface Thread {
   readonly worker: Worker;

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
-import type { PackedEntries } from './packed-entries.ts';
 import type { ListedDirectory } from './read-directory.ts';
 import { readDirectoryFromWithin } from './read-directory.ts';
+import type { PackedEntries } from './types.ts';
 
 /** Reads directories that are open already. */
 export interface Listings {

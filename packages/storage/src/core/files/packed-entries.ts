@@ -1,18 +1,5 @@
 import { bytesOfName, nameOfBytes } from '../raw-names.ts';
-import type { FileFacts, ListedFile } from './types.ts';
-
-/**
- * Entries of a collection in one piece of memory: a record of `RECORD_BYTES` for each, then their names. Huge folders come
- * from the kernel, pass threads and processes, and are printed without an object or a string for each entry; making
- * those costs more than finding out what is in them.
- */
-export interface PackedEntries {
-  readonly count: number;
-  /** All of it; the other two look at the same memory. */
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly doubles: Float64Array;
-  readonly words: Uint32Array;
-}
+import type { FileFacts, ListedFile, PackedEntries } from './types.ts';
 
 export const RECORD_BYTES = 64;
 /**

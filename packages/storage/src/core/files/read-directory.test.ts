@@ -21,9 +21,9 @@ import { bytesOfName, nameOfBytes } from '../raw-names.ts';
 import { type DirectoryCalls, loadDirectoryCalls } from './directory-calls.ts';
 import { toFacts } from './facts.ts';
 import { createListingThreads } from './listing-threads.ts';
-import { type PackedEntries, packEntries, unpackEntries } from './packed-entries.ts';
+import { packEntries, unpackEntries } from './packed-entries.ts';
 import { type ListedDirectory, readDirectory, readDirectoryFromWithin } from './read-directory.ts';
-import type { ListedFile } from './types.ts';
+import type { ListedFile, PackedEntries } from './types.ts';
 
 let calls: DirectoryCalls | undefined;
 let folder: string;

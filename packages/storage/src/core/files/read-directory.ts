@@ -13,7 +13,6 @@ import {
   MODIFIED_SECONDS,
   NAME_AT,
   NAME_LENGTH,
-  type PackedEntries,
   packEntries,
   RECORD_BYTES,
   RECORD_DOUBLES,
@@ -23,7 +22,7 @@ import {
   viewEntries,
 } from './packed-entries.ts';
 import { isReplaced } from './read-names.ts';
-import type { ListedFile } from './types.ts';
+import type { ListedFile, PackedEntries } from './types.ts';
 
 /** A directory that is being listed. */
 export interface ListedDirectory {

@@ -1,5 +1,4 @@
 import type { Segments } from '../resource-path.ts';
-import type { PackedEntries } from './packed-entries.ts';
 
 /** What the file system says about one file or collection. Valid for one request at most (brief teapot 3.7). */
 export interface FileFacts {
@@ -21,6 +20,19 @@ export interface FileFacts {
 export interface ListedFile {
   readonly name: string;
   readonly facts: FileFacts;
+}
+
+/**
+ * Entries of a collection in one piece of memory: a record of `RECORD_BYTES` for each, then their names. Huge folders come
+ * from the kernel, pass threads and processes, and are printed without an object or a string for each entry; making
+ * those costs more than finding out what is in them.
+ */
+export interface PackedEntries {
+  readonly count: number;
+  /** All of it; the other two look at the same memory. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly doubles: Float64Array;
+  readonly words: Uint32Array;
 }
 
 /** A regular file, open for reading. */

@@ -1,5 +1,4 @@
-import type { PackedEntries } from '../files/packed-entries.ts';
-import type { AreaFiles, OpenFile, StagedFile } from '../files/types.ts';
+import type { AreaFiles, OpenFile, PackedEntries, StagedFile } from '../files/types.ts';
 import { type FileCall, printFacts, printFailure } from './file-calls.ts';
 
 /** Does one call; in the worker's process. */
