@@ -64,7 +64,7 @@ export async function startMeasuredDoors(
   }
 
   try {
-    const single = await site.prepareProcess('single', {}, settings);
+    const single = await site.prepareProcess('single', {}, settings, 'nowhere');
     const singleUser = await start(single, single.door.root);
     const multi = await site.prepareProcess(
       'multi',
@@ -74,8 +74,9 @@ export async function startMeasuredDoors(
         processes,
       },
       settings,
+      'nowhere',
     );
-    const several = await site.prepareProcess('several', { processes }, settings);
+    const several = await site.prepareProcess('several', { processes }, settings, 'nowhere');
     return {
       certificate: {
         certificate: join(site.folder, 'server.pem'),

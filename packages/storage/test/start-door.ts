@@ -68,11 +68,12 @@ export interface TestSite {
     config: Record<string, unknown>,
     settings?: Record<string, unknown>,
   ): Promise<{ stop(): Promise<void> }>;
-  /** An instance in a process of its own, to be killed; `settings` are those of the process. */
+  /** An instance in a process of its own, to be killed; `settings` are those of the process. Its log is kept as `output`. */
   prepareProcess(
     site: string,
     config?: Record<string, unknown>,
     settings?: Record<string, unknown>,
+    log?: 'kept' | 'nowhere',
   ): Promise<TestProcess>;
   /** An HTTPS server of the test's own, whose origin the doors may reach. */
   startServer(listener: Parameters<typeof createServer>[1]): Promise<string>;
@@ -208,6 +209,7 @@ export async function startTestSite(parent = tmpdir()): Promise<TestSite> {
     site: string,
     overrides: Record<string, unknown> = {},
     settingOverrides: Record<string, unknown> = {},
+    log: 'kept' | 'nowhere' = 'kept',
   ): Promise<TestProcess> {
     const { url, root, settings, config } = prepareDoor(site, overrides);
     const file = join(folder, `${site}.json`);
@@ -223,7 +225,7 @@ export async function startTestSite(parent = tmpdir()): Promise<TestSite> {
       serving: () => servingProcesses(child?.pid),
       async start() {
         child = fork(DOOR_PROCESS, [file], {
-          stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+          stdio: ['ignore', log === 'kept' ? 'pipe' : 'ignore', 'inherit', 'ipc'],
         });
         children.add(child);
         child.stdout?.setEncoding('utf8').on('data', (text: string) => {
