@@ -67,7 +67,7 @@ async function serveEvents(
 
 test('a chain of followers in several processes, with the database killed in between, loses and repeats nothing', async () => {
   // A server of its own, because it is killed.
-  const { dataFolder, started } = await startTestServer(log);
+  const { dataFolder, started } = await startTestServer(log, { durable: true });
   const { target, stop } = await started;
   ends.push(stop);
   const database = await openDatabase({ ...target, log });

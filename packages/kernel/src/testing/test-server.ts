@@ -11,20 +11,25 @@ export const SHARED_SERVER = 'WEFT_TEST_SHARED_SERVER';
 
 const START_MILLISECONDS = 150_000;
 
-/** A server for tests: it need not survive a crash of the machine. */
+/**
+ * A server for tests. It need not survive a crash of the machine, so it does not sync; one that a test kills must be
+ * `durable`, or it forgets what it had already told others.
+ */
 export async function startTestServer(
   log: Logger,
+  { durable = false }: { durable?: boolean } = {},
 ): Promise<{ dataFolder: string; started: Promise<{ target: DatabaseTarget; stop(): Promise<void> }> }> {
   const dataFolder = await mkdtemp(join(tmpdir(), 'weft-test-'));
-  return { dataFolder, started: start(dataFolder, log) };
+  return { dataFolder, started: start(dataFolder, log, durable) };
 }
 
 async function start(
   dataFolder: string,
   log: Logger,
+  durable: boolean,
 ): Promise<{ target: DatabaseTarget; stop(): Promise<void> }> {
   const binariesParent = await sharedBinaries();
-  const server = await startEmbeddedPostgres({ dataFolder, log, durable: false, binariesParent });
+  const server = await startEmbeddedPostgres({ dataFolder, log, durable, binariesParent });
   return {
     target: { connection: server.connection },
     async stop() {
