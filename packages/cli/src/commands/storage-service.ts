@@ -1,17 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { ExitError } from '@weft/kernel/errors';
-import { createGuardedFetch } from '@weft/kernel/http';
 import { createStorageClient, type StorageClient, StorageRequestError } from '@weft/storage/client';
-import { locateDataFolder } from '../data-folder.ts';
-import { endpointsOf } from '../endpoints.ts';
-import { readInstanceState } from '../instance-state.ts';
-import { userToken } from '../user-token.ts';
+import { reachSiteStorage, type SiteStorageOptions } from '../site-storage.ts';
 
-export interface StorageServiceOptions {
-  readonly data: string;
-  readonly portBase?: number;
-  readonly site: string;
-  readonly user: string;
+export interface StorageServiceOptions extends SiteStorageOptions {
   readonly scope?: string;
   readonly json?: boolean;
 }
@@ -67,23 +58,9 @@ async function ask<Result>(
   options: StorageServiceOptions,
   question: (storage: StorageClient) => Promise<Result>,
 ): Promise<Result> {
-  const folder = locateDataFolder(options.data);
-  const endpoints = endpointsOf(folder, options.portBase ?? readInstanceState(folder)?.portBase);
-  const url = endpoints.sites[options.site]?.storage;
-  if (url === undefined) {
-    const sites = Object.keys(endpoints.sites).join(', ');
-    throw new ExitError(64, `There is no site ${options.site}. Sites: ${sites}.`);
-  }
-  const { user, scope } = options;
-  const request = { user, audience: url, ...(scope === undefined ? {} : { scope }) };
-  const fetch = createGuardedFetch({
-    allowOrigins: [url],
-    certificateAuthorities: [readFileSync(endpoints.ca, 'utf8')],
-  });
+  const { url, fetch, token } = reachSiteStorage(options);
   try {
-    return await question(
-      createStorageClient({ url, fetch, token: () => userToken(folder, endpoints, request) }),
-    );
+    return await question(createStorageClient({ url, fetch, token: () => token(options.scope) }));
   } catch (cause) {
     if (!(cause instanceof StorageRequestError)) throw cause;
     throw new ExitError(69, `The storage of ${options.site} answered ${cause.status}: ${cause.text}`, {

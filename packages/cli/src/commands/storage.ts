@@ -1,17 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { ExitError } from '@weft/kernel/errors';
-import { createGuardedFetch } from '@weft/kernel/http';
 import { z } from 'zod';
-import { locateDataFolder } from '../data-folder.ts';
-import { endpointsOf } from '../endpoints.ts';
-import { readInstanceState } from '../instance-state.ts';
-import { userToken } from '../user-token.ts';
+import { reachSiteStorage, type SiteStorageOptions } from '../site-storage.ts';
 
-export interface AppPasswordOptions {
-  readonly data: string;
-  readonly portBase?: number;
-  readonly site: string;
-  readonly user: string;
+export interface AppPasswordOptions extends SiteStorageOptions {
   readonly scope?: string;
   readonly days?: string;
   readonly json?: boolean;
@@ -56,22 +47,11 @@ async function ask(
   path: string,
   body?: object,
 ): Promise<Response> {
-  const folder = locateDataFolder(options.data);
-  const endpoints = endpointsOf(folder, options.portBase ?? readInstanceState(folder)?.portBase);
-  const url = endpoints.sites[options.site]?.storage;
-  if (url === undefined) {
-    const sites = Object.keys(endpoints.sites).join(', ');
-    throw new ExitError(64, `There is no site ${options.site}. Sites: ${sites}.`);
-  }
-  const token = await userToken(folder, endpoints, { user: options.user, audience: url });
-  const fetch = createGuardedFetch({
-    allowOrigins: [url],
-    certificateAuthorities: [readFileSync(endpoints.ca, 'utf8')],
-  });
+  const { url, fetch, token } = reachSiteStorage(options);
   try {
     const answer = await fetch(`${url}/.weft/api/v1/app-passwords${path}`, {
       method,
-      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      headers: { authorization: `Bearer ${await token()}`, 'content-type': 'application/json' },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await answer.text();
