@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Server as TlsServer } from 'node:tls';
-import { WeftError } from '../errors/index.ts';
+import { describeError, WeftError } from '../errors/index.ts';
 import { fromProcess, listenerKey, PLACE, type ToProcess, type Turn, toProcess } from './messages.ts';
 import { createTurnstile } from './turnstile.ts';
 
@@ -26,7 +26,7 @@ export interface Siblings {
   exclusive<Result>(key: string, work: () => Promise<Result>): Promise<Result>;
   /** Takes one turn under each key, unless so many are out in all processes; a process that dies gives its turns back. */
   takeTurns(turns: readonly Turn[]): Promise<{ giveBack(): void } | { full: string }>;
-  /** Asks all processes, this one included. One that does not answer within two seconds is left out. */
+  /** Asks all processes, this one included. One that does not answer within two seconds is left out; one that fails answers `undefined`. */
   ask(topic: string, question: unknown): Promise<SiblingAnswer[]>;
   /** Answers what is asked under a topic, also by this process; the last one to say so does. */
   answer(topic: string, reply: (question: unknown) => unknown): void;
@@ -160,7 +160,10 @@ function join(number: number, count: number): Group {
       const { id, topic, question } = message;
       reply(topic, question).then(
         (answer) => tell({ type: 'answer', id, answer }),
-        () => tell({ type: 'answer', id, answer: undefined }),
+        (error: unknown) => {
+          process.emitWarning(`No answer about ${topic}: ${describeError(error)}`);
+          tell({ type: 'answer', id, answer: undefined });
+        },
       );
     } else pending.get(message.id)?.hear(message);
   });
